@@ -1,0 +1,3 @@
+//! The `pg-migrator` command.
+
+fn main() {}

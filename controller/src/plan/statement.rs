@@ -1,0 +1,64 @@
+//! One statement of a plan, as data: `pg-migrator plan` prints it, `run` executes it.
+
+use serde::Serialize;
+
+/// When a statement is executed. The order of the variants is the order of execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Section {
+    /// Everything a table needs to take rows: schemas, types, functions, tables, sequences, views.
+    BeforeData,
+    /// Indexes, keys, check-like constraints, statistics, rules, ordinary triggers, policies, ACLs: per table, after its copy.
+    AfterData,
+    /// Foreign keys and the filling of materialized views: when every table streams.
+    AfterStreaming,
+    /// What would disturb the stream: replica-firing triggers, event triggers, forced row security.
+    AtCutover,
+}
+
+/// What kind of object a statement is about, and its name: stable over restarts, and equal on both sides.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ObjectName {
+    /// The object class: `table`, `index`, `constraint`, `trigger`, …, as in `CLASSES`.
+    pub class: &'static str,
+    /// The schema, or empty for objects without one.
+    pub schema: String,
+    /// The table (or domain, view) the object belongs to, or empty.
+    pub parent: String,
+    /// The object's own name; for functions with the identity arguments: `f(integer, text)`.
+    pub name: String,
+}
+
+impl std::fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ", self.class)?;
+        if !self.schema.is_empty() {
+            write!(f, "{}.", self.schema)?;
+        }
+        if !self.parent.is_empty() {
+            write!(f, "{}.", self.parent)?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+/// One DDL statement of a plan.
+#[derive(Debug, Clone, Serialize)]
+pub struct Statement {
+    /// The SQL, without a trailing semicolon, with every name qualified and quoted.
+    pub sql: String,
+    /// What it makes or alters.
+    pub object: ObjectName,
+    /// When it is executed.
+    pub section: Section,
+    /// OID on the source of the table whose copy must be over first (after-data statements only).
+    pub table: Option<u32>,
+    /// SQL that gives one boolean row: whether the statement's effect is already there on the destination. Statements of
+    /// `AfterData` and later have one wherever running the statement a second time would fail; `None` means running again is harmless.
+    pub done_when: Option<String>,
+    /// SQL that takes the effect back (`AtCutover` only), for a cutover that is undone.
+    pub undo: Option<String>,
+    /// Indexes in the same plan of statements that must run before this one, beyond the plan's own order within the section.
+    /// Empty for `BeforeData`, which runs in order.
+    pub after: Vec<usize>,
+}

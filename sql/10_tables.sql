@@ -1,0 +1,177 @@
+-- Tables of the control database, in three groups:
+--   side_effect   the ledger: every change made on either side, written before it is made
+--   request       what the operator asked for
+--   the rest      a projection for people, rewritten by the controller at every tick; nothing is decided from it
+-- Times are timestamptz; sizes and lags are bytes; names are the servers' own, unquoted.
+
+CREATE TYPE migrator.status AS ENUM
+    ('pending', 'in_catchup', 'synced', 'cutover_ready', 'problematic', 'complete');
+COMMENT ON TYPE migrator.status IS
+    'Where a mapping, database or table stands: not begun, copying or catching up, in step, ready to switch over, in need of attention, done.';
+
+-- The ledger. A row is written before the effect and kept for good; undone_at says when the effect was taken back.
+CREATE TABLE migrator.side_effect (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    mapping    text        NOT NULL,
+    side       text        NOT NULL CHECK (side IN ('source', 'destination')),
+    database   text        NOT NULL,
+    kind       text        NOT NULL CHECK (kind IN ('role', 'membership', 'database', 'publication', 'slot', 'subscription',
+                                                    'replica_identity', 'write_block')),
+    object     text        NOT NULL,
+    detail     jsonb       NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    undone_at  timestamptz,
+    outcome    text
+);
+COMMENT ON TABLE migrator.side_effect IS
+    'Ledger of every change pg-migrator made to a source or a destination. What it does not name is not ours and is never dropped.';
+CREATE UNIQUE INDEX side_effect_open ON migrator.side_effect (mapping, side, database, kind, object) WHERE undone_at IS NULL;
+
+CREATE TABLE migrator.request (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    mapping      text        NOT NULL,
+    kind         text        NOT NULL CHECK (kind IN ('cutover', 'complete', 'pause', 'resume', 'resync', 'verify')),
+    arguments    jsonb       NOT NULL DEFAULT '{}',
+    requested_by text        NOT NULL DEFAULT session_user,
+    requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    started_at   timestamptz,
+    finished_at  timestamptz,
+    succeeded    boolean,
+    report       jsonb,
+    CHECK ((finished_at IS NULL) = (succeeded IS NULL))
+);
+COMMENT ON TABLE migrator.request IS 'What operators asked for, in order, and what came of it.';
+-- One cutover or completion at a time for a mapping: a second call while one runs is told so instead of queueing up.
+CREATE UNIQUE INDEX request_open ON migrator.request (mapping, kind) WHERE finished_at IS NULL;
+
+CREATE TABLE migrator.mapping (
+    mapping             text PRIMARY KEY,
+    source              text NOT NULL,
+    destination         text NOT NULL,
+    source_version      integer,
+    destination_version integer,
+    status              migrator.status NOT NULL DEFAULT 'pending',
+    phase               text NOT NULL DEFAULT 'pending',
+    started_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at          timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON COLUMN migrator.mapping.updated_at IS 'When the controller last looked; an old value means that no controller runs.';
+
+CREATE TABLE migrator.database (
+    mapping            text NOT NULL REFERENCES migrator.mapping ON DELETE CASCADE,
+    database           text NOT NULL,
+    status             migrator.status NOT NULL DEFAULT 'pending',
+    phase              text NOT NULL DEFAULT 'pending',
+    waiting_for        text,
+    tables_total       bigint NOT NULL DEFAULT 0,
+    tables_synced      bigint NOT NULL DEFAULT 0,
+    tables_in_catchup  bigint NOT NULL DEFAULT 0,
+    tables_problematic bigint NOT NULL DEFAULT 0,
+    statements_total   bigint NOT NULL DEFAULT 0,
+    statements_done    bigint NOT NULL DEFAULT 0,
+    bytes_total        bigint NOT NULL DEFAULT 0,
+    bytes_copied       bigint NOT NULL DEFAULT 0,
+    bytes_per_second   double precision,
+    source_lsn         pg_lsn,
+    applied_lsn        pg_lsn,
+    lag_bytes          bigint,
+    lag                interval,
+    wal_retained_bytes bigint,
+    eta                interval,
+    updated_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (mapping, database)
+);
+COMMENT ON COLUMN migrator.database.waiting_for IS 'What this database waits for, in words, where it waits.';
+COMMENT ON COLUMN migrator.database.lag_bytes IS 'WAL on the source that the destination has not yet confirmed as applied and flushed.';
+COMMENT ON COLUMN migrator.database.lag IS 'Age of the oldest change on the source that is not yet applied.';
+
+CREATE TABLE migrator.table_state (
+    mapping      text NOT NULL,
+    database     text NOT NULL,
+    schema       text NOT NULL,
+    name         text NOT NULL,
+    status       migrator.status NOT NULL DEFAULT 'pending',
+    state        text NOT NULL DEFAULT 'pending',
+    bytes_total  bigint NOT NULL DEFAULT 0,
+    bytes_copied bigint NOT NULL DEFAULT 0,
+    rows_copied  bigint NOT NULL DEFAULT 0,
+    copied_lsn   pg_lsn,
+    replica_identity text,
+    problem      text,
+    updated_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (mapping, database, schema, name),
+    FOREIGN KEY (mapping, database) REFERENCES migrator.database ON DELETE CASCADE
+);
+COMMENT ON COLUMN migrator.table_state.state IS 'pending, copying, copied, catchup, streaming, or failed.';
+COMMENT ON COLUMN migrator.table_state.bytes_total IS 'Size of the table on the source without its indexes, as of the last look.';
+COMMENT ON COLUMN migrator.table_state.bytes_copied IS 'COPY bytes moved so far; the COPY form of a table is not the size of its file.';
+
+CREATE TABLE migrator.sequence_state (
+    mapping    text NOT NULL,
+    database   text NOT NULL,
+    schema     text NOT NULL,
+    name       text NOT NULL,
+    last_value bigint NOT NULL,
+    is_called  boolean NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (mapping, database, schema, name),
+    FOREIGN KEY (mapping, database) REFERENCES migrator.database ON DELETE CASCADE
+);
+COMMENT ON COLUMN migrator.sequence_state.last_value IS 'The value last carried to the destination.';
+
+CREATE TABLE migrator.role_state (
+    mapping    text NOT NULL REFERENCES migrator.mapping ON DELETE CASCADE,
+    role       text NOT NULL,
+    state      text NOT NULL CHECK (state IN ('created', 'merged', 'skipped', 'failed')),
+    problem    text,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (mapping, role)
+);
+
+-- What an operator should know or do. A finding that no longer holds is resolved, not deleted.
+CREATE TABLE migrator.finding (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    mapping     text NOT NULL,
+    database    text NOT NULL DEFAULT '',
+    severity    text NOT NULL CHECK (severity IN ('error', 'warning', 'info')),
+    code        text NOT NULL,
+    object      text NOT NULL,
+    reason      text NOT NULL,
+    fix         text NOT NULL,
+    statement   text,
+    found_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    resolved_at timestamptz
+);
+CREATE UNIQUE INDEX finding_open ON migrator.finding (mapping, database, code, object) WHERE resolved_at IS NULL;
+COMMENT ON COLUMN migrator.finding.statement IS 'The statement that failed, where one did; never one that carries a password.';
+
+CREATE TABLE migrator.event (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    mapping  text NOT NULL,
+    database text NOT NULL DEFAULT '',
+    level    text NOT NULL CHECK (level IN ('info', 'warning', 'error')),
+    message  text NOT NULL
+);
+CREATE INDEX event_at ON migrator.event (mapping, at);
+
+CREATE TABLE migrator.lag_sample (
+    mapping   text NOT NULL,
+    database  text NOT NULL,
+    at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    lag_bytes bigint NOT NULL,
+    lag       interval,
+    PRIMARY KEY (mapping, database, at)
+);
+COMMENT ON TABLE migrator.lag_sample IS 'One sample a tick, kept for a day.';
+
+CREATE TABLE migrator.cutover_check (
+    mapping    text NOT NULL REFERENCES migrator.mapping ON DELETE CASCADE,
+    database   text NOT NULL,
+    name       text NOT NULL,
+    ok         boolean NOT NULL,
+    detail     text NOT NULL,
+    fix        text NOT NULL DEFAULT '',
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (mapping, database, name)
+);

@@ -1,0 +1,1 @@
+//! Real clusters for the scenarios in `tests/`.
