@@ -44,8 +44,9 @@ AS $$
 DECLARE
     obstacles text[];
 BEGIN
-    IF timeout <= interval '0' THEN
-        RAISE EXCEPTION 'the time limit of a cutover must be positive, not %', timeout USING ERRCODE = 'invalid_parameter_value';
+    IF timeout IS NULL OR timeout <= interval '0' OR NOT isfinite(timeout) THEN
+        RAISE EXCEPTION 'the time limit of a cutover must be positive and finite, not %', COALESCE(timeout::text, 'null')
+            USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT r.blockers INTO obstacles FROM migrator.cutover_ready() r WHERE r.mapping = cutover.mapping AND NOT r.ready;
     IF FOUND THEN
