@@ -102,19 +102,32 @@ async fn connect(database: &ControlDatabase) -> Result<Client, String> {
     let client = match timeout(PATIENCE, (database.connect)()).await {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => return Err(chain(error.as_ref())),
-        Err(_) => return Err(format!("connecting took longer than {} s", PATIENCE.as_secs())),
+        Err(_) => {
+            return Err(format!(
+                "connecting took longer than {} s",
+                PATIENCE.as_secs()
+            ));
+        }
     };
     // The dashboard writes nothing; the server shall see to it. The name of a schema is always given in the queries.
     let settings = "SET default_transaction_read_only = on; SET statement_timeout = '10s'; SET search_path = pg_catalog, pg_temp";
     match timeout(PATIENCE, client.batch_execute(settings)).await {
         Ok(Ok(())) => Ok(client),
         Ok(Err(error)) => Err(chain(&error)),
-        Err(_) => Err(format!("setting up the session took longer than {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!(
+            "setting up the session took longer than {} s",
+            PATIENCE.as_secs()
+        )),
     }
 }
 
 /// Reads for as long as it goes well, and gives what went wrong then.
-async fn read_until_failure(place: usize, client: &Arc<Client>, news: &watch::Sender<Vec<News>>, pause: &mut Duration) -> String {
+async fn read_until_failure(
+    place: usize,
+    client: &Arc<Client>,
+    news: &watch::Sender<Vec<News>>,
+    pause: &mut Duration,
+) -> String {
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

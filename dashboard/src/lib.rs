@@ -26,8 +26,13 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// Opens a connection to a control database and keeps it driven; the dashboard asks again whenever the last one is gone.
-pub type Connector =
-    Arc<dyn Fn() -> BoxFuture<'static, Result<tokio_postgres::Client, Box<dyn std::error::Error + Send + Sync>>> + Send + Sync>;
+pub type Connector = Arc<
+    dyn Fn() -> BoxFuture<
+            'static,
+            Result<tokio_postgres::Client, Box<dyn std::error::Error + Send + Sync>>,
+        > + Send
+        + Sync,
+>;
 
 /// A control database to show.
 #[derive(Clone)]
@@ -69,7 +74,13 @@ pub async fn serve(
     let address = listener.local_addr().map_err(Error::Address)?;
     let (stop, stopping) = watch::channel(false);
     let feed = feed::start(databases, stopping.clone());
-    let app = routes::router(routes::App { feed, stopping: stopping.clone() }, address.ip());
+    let app = routes::router(
+        routes::App {
+            feed,
+            stopping: stopping.clone(),
+        },
+        address.ip(),
+    );
 
     let asked_to_stop = async move {
         shutdown.await;
@@ -81,7 +92,9 @@ pub async fn serve(
         stopping_too.wait_for(|stop| *stop).await.ok();
         tokio::time::sleep(GRACE).await;
     };
-    let serving = std::future::IntoFuture::into_future(axum::serve(listener, app).with_graceful_shutdown(asked_to_stop));
+    let serving = std::future::IntoFuture::into_future(
+        axum::serve(listener, app).with_graceful_shutdown(asked_to_stop),
+    );
     tokio::select! {
         served = serving => served.map_err(|source| Error::Serve { address, source }),
         () = out_of_patience => Ok(()),

@@ -51,7 +51,14 @@ async fn render(news: &[News], address: &TablesAddress) -> Result<Option<Page>, 
         return Ok(None);
     };
     let page = match source.client() {
-        Some(client) => match read::tables(&client, &address.mapping, &address.database, &address.filter).await {
+        Some(client) => match read::tables(
+            &client,
+            &address.mapping,
+            &address.database,
+            &address.filter,
+        )
+        .await
+        {
             Ok(page) => Some(page),
             Err(error) => {
                 // The watcher of this control database finds out by itself whether the connection is gone.
@@ -65,13 +72,26 @@ async fn render(news: &[News], address: &TablesAddress) -> Result<Option<Page>, 
 }
 
 /// The database an address names. Where two control databases know a mapping of that name, the one looked after last counts.
-fn find<'a>(news: &'a [News], address: &TablesAddress) -> Option<(&'a News, &'a Mapping, &'a Database)> {
+fn find<'a>(
+    news: &'a [News],
+    address: &TablesAddress,
+) -> Option<(&'a News, &'a Mapping, &'a Database)> {
     news.iter()
-        .flat_map(|news| news.mappings.iter().flat_map(|mappings| mappings.iter()).map(move |mapping| (news, mapping)))
+        .flat_map(|news| {
+            news.mappings
+                .iter()
+                .flat_map(|mappings| mappings.iter())
+                .map(move |mapping| (news, mapping))
+        })
         .filter(|(_, mapping)| mapping.mapping == address.mapping)
         .filter_map(|(news, mapping)| {
-            let database = mapping.databases.iter().find(|database| database.database == address.database)?;
+            let database = mapping
+                .databases
+                .iter()
+                .find(|database| database.database == address.database)?;
             Some((news, mapping, database))
         })
-        .max_by(|(_, one, _), (_, other, _)| one.updated_at_seconds.total_cmp(&other.updated_at_seconds))
+        .max_by(|(_, one, _), (_, other, _)| {
+            one.updated_at_seconds.total_cmp(&other.updated_at_seconds)
+        })
 }
