@@ -54,7 +54,7 @@ impl News {
 pub type Feed = watch::Receiver<Vec<News>>;
 
 /// Starts a watcher for each control database; they end when `stopping` turns true.
-pub fn start(databases: Vec<ControlDatabase>, stopping: watch::Receiver<bool>) -> Feed {
+pub fn start(databases: Vec<ControlDatabase>, stopping: &watch::Receiver<bool>) -> Feed {
     let empty = databases.iter().map(|database| News {
         name: database.name.as_str().into(),
         mappings: None,
@@ -103,10 +103,7 @@ async fn connect(database: &ControlDatabase) -> Result<Client, String> {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => return Err(chain(error.as_ref())),
         Err(_) => {
-            return Err(format!(
-                "connecting took longer than {} s",
-                PATIENCE.as_secs()
-            ));
+            return Err(format!("connecting took longer than {} s", PATIENCE.as_secs()));
         }
     };
     // The dashboard writes nothing; the server shall see to it. The name of a schema is always given in the queries.
@@ -114,20 +111,12 @@ async fn connect(database: &ControlDatabase) -> Result<Client, String> {
     match timeout(PATIENCE, client.batch_execute(settings)).await {
         Ok(Ok(())) => Ok(client),
         Ok(Err(error)) => Err(chain(&error)),
-        Err(_) => Err(format!(
-            "setting up the session took longer than {} s",
-            PATIENCE.as_secs()
-        )),
+        Err(_) => Err(format!("setting up the session took longer than {} s", PATIENCE.as_secs())),
     }
 }
 
 /// Reads for as long as it goes well, and gives what went wrong then.
-async fn read_until_failure(
-    place: usize,
-    client: &Arc<Client>,
-    news: &watch::Sender<Vec<News>>,
-    pause: &mut Duration,
-) -> String {
+async fn read_until_failure(place: usize, client: &Arc<Client>, news: &watch::Sender<Vec<News>>, pause: &mut Duration) -> String {
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

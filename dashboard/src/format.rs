@@ -10,11 +10,7 @@ pub fn bytes(size: i64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 || value >= 99.95 {
-        format!("{value:.0} {}", UNITS[unit])
-    } else {
-        format!("{value:.1} {}", UNITS[unit])
-    }
+    if unit == 0 || value >= 99.95 { format!("{value:.0} {}", UNITS[unit]) } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
 /// A duration in its two largest units: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
@@ -32,11 +28,7 @@ pub fn duration(seconds: f64) -> String {
         3600..86_400 => (whole / 3600, "h", whole % 3600 / 60, "min"),
         _ => (whole / 86_400, "d", whole % 86_400 / 3600, "h"),
     };
-    if small == 0 {
-        format!("{large} {large_name}")
-    } else {
-        format!("{large} {large_name} {small} {small_name}")
-    }
+    if small == 0 { format!("{large} {large_name}") } else { format!("{large} {large_name} {small} {small_name}") }
 }
 
 /// A count with thin spaces between thousands: `1 234 567`.
@@ -60,12 +52,7 @@ pub fn version(number: i32) -> String {
     if number >= 100_000 {
         format!("{}.{}", number / 10_000, number % 10_000)
     } else {
-        format!(
-            "{}.{}.{}",
-            number / 10_000,
-            number / 100 % 100,
-            number % 100
-        )
+        format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100)
     }
 }
 
@@ -87,78 +74,28 @@ mod tests {
 
     #[test]
     fn sizes_read_like_pg_size_pretty() {
-        let shown: Vec<_> = [
-            -1,
-            0,
-            999,
-            1000,
-            8192,
-            102_349,
-            1_610_612_736,
-            128_849_018_880,
-            i64::MAX,
-        ]
-        .map(bytes)
-        .into();
-        assert_eq!(
-            shown,
-            [
-                "0 B", "0 B", "999 B", "1.0 kB", "8.0 kB", "100 kB", "1.5 GB", "120 GB", "8192 PB"
-            ]
-        );
+        let shown: Vec<_> = [-1, 0, 999, 1000, 8192, 102_349, 1_610_612_736, 128_849_018_880, i64::MAX].map(bytes).into();
+        assert_eq!(shown, ["0 B", "0 B", "999 B", "1.0 kB", "8.0 kB", "100 kB", "1.5 GB", "120 GB", "8192 PB"]);
     }
 
     #[test]
     fn durations_show_their_two_largest_units() {
-        let shown: Vec<_> = [
-            -3.0,
-            0.0,
-            0.04,
-            0.44,
-            9.96,
-            59.4,
-            59.6,
-            185.0,
-            3600.0,
-            7805.0,
-            273_600.0,
-            f64::NAN,
-        ]
-        .map(duration)
-        .into();
+        let shown: Vec<_> =
+            [-3.0, 0.0, 0.04, 0.44, 9.96, 59.4, 59.6, 185.0, 3600.0, 7805.0, 273_600.0, f64::NAN].map(duration).into();
         assert_eq!(
             shown,
-            [
-                "0 s",
-                "0 s",
-                "0.0 s",
-                "0.4 s",
-                "10 s",
-                "59 s",
-                "1 min",
-                "3 min 5 s",
-                "1 h",
-                "2 h 10 min",
-                "3 d 4 h",
-                "0 s"
-            ]
+            ["0 s", "0 s", "0.0 s", "0.4 s", "10 s", "59 s", "1 min", "3 min 5 s", "1 h", "2 h 10 min", "3 d 4 h", "0 s"]
         );
     }
 
     #[test]
     fn counts_are_grouped_by_thousands() {
-        assert_eq!(
-            [0, 12, 999, 1000, -1_234_567].map(count),
-            ["0", "12", "999", "1\u{202f}000", "-1\u{202f}234\u{202f}567"]
-        );
+        assert_eq!([0, 12, 999, 1000, -1_234_567].map(count), ["0", "12", "999", "1\u{202f}000", "-1\u{202f}234\u{202f}567"]);
     }
 
     #[test]
     fn versions_are_named_as_their_servers_name_them() {
-        assert_eq!(
-            [150_012, 180_000, 90_624].map(version),
-            ["15.12", "18.0", "9.6.24"]
-        );
+        assert_eq!([150_012, 180_000, 90_624].map(version), ["15.12", "18.0", "9.6.24"]);
     }
 
     #[test]

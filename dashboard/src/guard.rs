@@ -21,18 +21,9 @@ const HEADERS: [(HeaderName, &str); 8] = [
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::CACHE_CONTROL, "no-store"),
-    (
-        HeaderName::from_static("cross-origin-opener-policy"),
-        "same-origin",
-    ),
-    (
-        HeaderName::from_static("cross-origin-resource-policy"),
-        "same-origin",
-    ),
-    (
-        HeaderName::from_static("permissions-policy"),
-        "camera=(), geolocation=(), microphone=()",
-    ),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
 ];
 
 /// Refuses what does not come from the dashboard's own address, and adds the headers above to every answer.
@@ -42,18 +33,12 @@ pub async fn check(State(listening): State<IpAddr>, request: Request, next: Next
         None => next.run(request).await,
     };
     for (name, value) in HEADERS {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
 }
 
-fn refusal(
-    listening: IpAddr,
-    method: &Method,
-    headers: &HeaderMap,
-) -> Option<(StatusCode, &'static str)> {
+fn refusal(listening: IpAddr, method: &Method, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok());
     if hosts.next().is_some() || !host.is_some_and(|host| is_ours(listening, host)) {
@@ -66,19 +51,10 @@ fn refusal(
         return None;
     }
     // Nothing here changes anything yet; whoever asks for it must at least be a page of ours.
-    let origin = headers
-        .get(header::ORIGIN)
-        .and_then(|origin| origin.to_str().ok());
-    let same = origin.and_then(|origin| {
-        origin
-            .strip_prefix("http://")
-            .or_else(|| origin.strip_prefix("https://"))
-    });
+    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    let same = origin.and_then(|origin| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")));
     if same.is_none() || same != host {
-        return Some((
-            StatusCode::FORBIDDEN,
-            "This request did not come from a page of this dashboard.\n",
-        ));
+        return Some((StatusCode::FORBIDDEN, "This request did not come from a page of this dashboard.\n"));
     }
     None
 }
@@ -108,9 +84,7 @@ fn is_ours(listening: IpAddr, host: &str) -> bool {
 }
 
 fn is_port(text: &str) -> bool {
-    text.strip_prefix(':').is_some_and(|port| {
-        port.parse::<u16>().is_ok() && port.bytes().all(|byte| byte.is_ascii_digit())
-    })
+    text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok() && port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -121,14 +95,7 @@ mod tests {
 
     #[test]
     fn loopback_names_and_the_listening_address_are_ours() {
-        for host in [
-            "localhost",
-            "LOCALHOST:8432",
-            "127.0.0.1:8432",
-            "127.1.2.3",
-            "[::1]:8432",
-            "[::1]",
-        ] {
+        for host in ["localhost", "LOCALHOST:8432", "127.0.0.1:8432", "127.1.2.3", "[::1]:8432", "[::1]"] {
             assert!(is_ours(LOOPBACK, host), "{host}");
         }
         let lan = IpAddr::from([192, 0, 2, 7]);
@@ -169,40 +136,15 @@ mod tests {
 
     #[test]
     fn what_is_not_a_get_needs_our_own_origin() {
-        let status = |method, pairs: &[(HeaderName, &'static str)]| {
-            refusal(LOOPBACK, &method, &headers(pairs)).map(|(status, _)| status)
-        };
+        let status =
+            |method, pairs: &[(HeaderName, &'static str)]| refusal(LOOPBACK, &method, &headers(pairs)).map(|(status, _)| status);
         let host = (header::HOST, "127.0.0.1:8432");
         assert_eq!(status(Method::GET, std::slice::from_ref(&host)), None);
-        assert_eq!(
-            status(Method::GET, &[]),
-            Some(StatusCode::MISDIRECTED_REQUEST)
-        );
-        assert_eq!(
-            status(Method::GET, &[host.clone(), host.clone()]),
-            Some(StatusCode::MISDIRECTED_REQUEST)
-        );
-        assert_eq!(
-            status(Method::POST, std::slice::from_ref(&host)),
-            Some(StatusCode::FORBIDDEN)
-        );
-        assert_eq!(
-            status(Method::POST, &[host.clone(), (header::ORIGIN, "null")]),
-            Some(StatusCode::FORBIDDEN)
-        );
-        assert_eq!(
-            status(
-                Method::POST,
-                &[host.clone(), (header::ORIGIN, "http://127.0.0.1:9999")]
-            ),
-            Some(StatusCode::FORBIDDEN)
-        );
-        assert_eq!(
-            status(
-                Method::POST,
-                &[host, (header::ORIGIN, "http://127.0.0.1:8432")]
-            ),
-            None
-        );
+        assert_eq!(status(Method::GET, &[]), Some(StatusCode::MISDIRECTED_REQUEST));
+        assert_eq!(status(Method::GET, &[host.clone(), host.clone()]), Some(StatusCode::MISDIRECTED_REQUEST));
+        assert_eq!(status(Method::POST, std::slice::from_ref(&host)), Some(StatusCode::FORBIDDEN));
+        assert_eq!(status(Method::POST, &[host.clone(), (header::ORIGIN, "null")]), Some(StatusCode::FORBIDDEN));
+        assert_eq!(status(Method::POST, &[host.clone(), (header::ORIGIN, "http://127.0.0.1:9999")]), Some(StatusCode::FORBIDDEN));
+        assert_eq!(status(Method::POST, &[host, (header::ORIGIN, "http://127.0.0.1:8432")]), None);
     }
 }

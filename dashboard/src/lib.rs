@@ -2,13 +2,15 @@
 //!
 //! # Layout
 //!
-//! - [`feed`](self) – `feed.rs`: one watcher a control database; connects, reads every second, keeps the last news when it fails
-//! - `read/` – the queries (`.sql`) and the rows they give; nothing else here talks to PostgreSQL
+//! - `feed.rs` – one watcher a control database; connects, reads every second, keeps the last news when it fails
+//! - `read/` – the queries (`.sql`) and the rows they give; nothing else here talks to a server
 //! - `routes/` – one file a page or resource; `templates/` and `assets/` are what they send
 //! - `view/` – rows turned into what a template shows: words, sizes, times, the next action
 //! - `guard.rs` – which requests are answered at all, and the headers every answer carries
 //!
 //! Data flows one way: views of schema `migrator` → `read` → `feed` → `view` → `routes` → browser. Nothing is ever written.
+
+#![allow(clippy::struct_field_names, reason = "fields are named as the columns of the views are")]
 
 mod feed;
 mod format;
@@ -26,13 +28,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// Opens a connection to a control database and keeps it driven; the dashboard asks again whenever the last one is gone.
-pub type Connector = Arc<
-    dyn Fn() -> BoxFuture<
-            'static,
-            Result<tokio_postgres::Client, Box<dyn std::error::Error + Send + Sync>>,
-        > + Send
-        + Sync,
->;
+pub type Connector =
+    Arc<dyn Fn() -> BoxFuture<'static, Result<tokio_postgres::Client, Box<dyn std::error::Error + Send + Sync>>> + Send + Sync>;
 
 /// A control database to show.
 #[derive(Clone)]
@@ -73,14 +70,8 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let address = listener.local_addr().map_err(Error::Address)?;
     let (stop, stopping) = watch::channel(false);
-    let feed = feed::start(databases, stopping.clone());
-    let app = routes::router(
-        routes::App {
-            feed,
-            stopping: stopping.clone(),
-        },
-        address.ip(),
-    );
+    let feed = feed::start(databases, &stopping);
+    let app = routes::router(routes::App { feed, stopping: stopping.clone() }, address.ip());
 
     let asked_to_stop = async move {
         shutdown.await;
@@ -92,9 +83,7 @@ pub async fn serve(
         stopping_too.wait_for(|stop| *stop).await.ok();
         tokio::time::sleep(GRACE).await;
     };
-    let serving = std::future::IntoFuture::into_future(
-        axum::serve(listener, app).with_graceful_shutdown(asked_to_stop),
-    );
+    let serving = std::future::IntoFuture::into_future(axum::serve(listener, app).with_graceful_shutdown(asked_to_stop));
     tokio::select! {
         served = serving => served.map_err(|source| Error::Serve { address, source }),
         () = out_of_patience => Ok(()),

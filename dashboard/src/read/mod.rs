@@ -1,4 +1,4 @@
-//! What is read from a control database: one query a view, one type a row. Nothing else here talks to PostgreSQL.
+//! What is read from a control database: one query a view, one type a row. Nothing else here talks to a server.
 
 mod tables;
 
@@ -51,14 +51,8 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order a migration passes through them.
-    pub const ALL: [Self; 6] = [
-        Self::Pending,
-        Self::InCatchup,
-        Self::Synced,
-        Self::CutoverReady,
-        Self::Problematic,
-        Self::Complete,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::InCatchup, Self::Synced, Self::CutoverReady, Self::Problematic, Self::Complete];
 
     /// The word of `migrator.status`.
     pub fn slug(self) -> &'static str {
@@ -213,58 +207,20 @@ pub async fn mappings(client: &Client) -> Result<Vec<Mapping>, Error> {
     let failed = |what| move |source| Error::Query { what, source };
     // Sent together on one connection, answered in order: one round trip.
     let (mappings, databases, checks, findings, counts, events, requests) = tokio::try_join!(
-        async {
-            client
-                .query(include_str!("mappings.sql"), &[])
-                .await
-                .map_err(failed("the mappings"))
-        },
-        async {
-            client
-                .query(include_str!("databases.sql"), &[])
-                .await
-                .map_err(failed("the databases"))
-        },
-        async {
-            client
-                .query(include_str!("checks.sql"), &[])
-                .await
-                .map_err(failed("the cutover checks"))
-        },
-        async {
-            client
-                .query(include_str!("findings.sql"), &[&FINDINGS_SHOWN])
-                .await
-                .map_err(failed("the findings"))
-        },
-        async {
-            client
-                .query(include_str!("finding_counts.sql"), &[])
-                .await
-                .map_err(failed("the number of findings"))
-        },
-        async {
-            client
-                .query(include_str!("events.sql"), &[&EVENTS_SHOWN])
-                .await
-                .map_err(failed("the events"))
-        },
-        async {
-            client
-                .query(include_str!("requests.sql"), &[])
-                .await
-                .map_err(failed("the requests"))
-        },
+        async { client.query(include_str!("mappings.sql"), &[]).await.map_err(failed("the mappings")) },
+        async { client.query(include_str!("databases.sql"), &[]).await.map_err(failed("the databases")) },
+        async { client.query(include_str!("checks.sql"), &[]).await.map_err(failed("the cutover checks")) },
+        async { client.query(include_str!("findings.sql"), &[&FINDINGS_SHOWN]).await.map_err(failed("the findings")) },
+        async { client.query(include_str!("finding_counts.sql"), &[]).await.map_err(failed("the number of findings")) },
+        async { client.query(include_str!("events.sql"), &[&EVENTS_SHOWN]).await.map_err(failed("the events")) },
+        async { client.query(include_str!("requests.sql"), &[]).await.map_err(failed("the requests")) },
     )?;
 
     let mut databases = by_mapping(&databases, "the databases", database)?;
     let mut checks = by_mapping(&checks, "the cutover checks", |row| Ok(check(row)?))?;
     let mut findings = by_mapping(&findings, "the findings", |row| Ok(finding(row)?))?;
     let mut counts = by_mapping(&counts, "the number of findings", |row| {
-        Ok((
-            row.try_get::<_, String>("severity")?,
-            row.try_get::<_, i64>("open")?,
-        ))
+        Ok((row.try_get::<_, String>("severity")?, row.try_get::<_, i64>("open")?))
     })?;
     let mut events = by_mapping(&events, "the events", |row| Ok(event(row)?))?;
     let mut requests = by_mapping(&requests, "the requests", |row| Ok(request(row)?))?;
@@ -324,13 +280,8 @@ fn by_mapping<T>(
 ) -> Result<HashMap<String, Vec<T>>, Error> {
     let mut groups: HashMap<String, Vec<T>> = HashMap::new();
     for row in rows {
-        let mapping: String = row
-            .try_get("mapping")
-            .map_err(|source| Error::Query { what, source })?;
-        groups
-            .entry(mapping)
-            .or_default()
-            .push(read(row).map_err(|error| error.about(what))?);
+        let mapping: String = row.try_get("mapping").map_err(|source| Error::Query { what, source })?;
+        groups.entry(mapping).or_default().push(read(row).map_err(|error| error.about(what))?);
     }
     Ok(groups)
 }

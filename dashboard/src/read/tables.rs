@@ -87,22 +87,11 @@ pub struct TablePage {
 }
 
 /// Reads a page of the tables of a database.
-pub async fn tables(
-    client: &Client,
-    mapping: &str,
-    database: &str,
-    filter: &TableFilter,
-) -> Result<TablePage, Error> {
-    let failed = |source| Error::Query {
-        what: "the tables",
-        source,
-    };
+pub async fn tables(client: &Client, mapping: &str, database: &str, filter: &TableFilter) -> Result<TablePage, Error> {
+    let failed = |source| Error::Query { what: "the tables", source };
     let wanted = filter.status.map_or("", Status::slug);
     let matching: i64 = client
-        .query_one(
-            include_str!("table_count.sql"),
-            &[&mapping, &database, &filter.name, &wanted],
-        )
+        .query_one(include_str!("table_count.sql"), &[&mapping, &database, &filter.name, &wanted])
         .await
         .and_then(|row| row.try_get("matching"))
         .map_err(failed)?;
@@ -115,29 +104,9 @@ pub async fn tables(
         include_str!("tables.sql"),
         filter.order.expression(),
     );
-    let rows = client
-        .query(
-            &sql,
-            &[
-                &mapping,
-                &database,
-                &filter.name,
-                &wanted,
-                &((page - 1) * PAGE),
-            ],
-        )
-        .await
-        .map_err(failed)?;
-    let tables = rows
-        .iter()
-        .map(|row| table(row).map_err(|error| error.about("the tables")))
-        .collect::<Result<_, _>>()?;
-    Ok(TablePage {
-        tables,
-        matching,
-        page,
-        pages,
-    })
+    let rows = client.query(&sql, &[&mapping, &database, &filter.name, &wanted, &((page - 1) * PAGE)]).await.map_err(failed)?;
+    let tables = rows.iter().map(|row| table(row).map_err(|error| error.about("the tables"))).collect::<Result<_, _>>()?;
+    Ok(TablePage { tables, matching, page, pages })
 }
 
 /// How many pages that many tables fill; an empty list has one page too.

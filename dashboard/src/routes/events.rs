@@ -20,8 +20,7 @@ use crate::view::Page;
 const LONGEST_SILENCE: Duration = Duration::from_secs(2);
 
 /// Makes a page from the news; `None` where there is no such page (any more).
-pub type Render =
-    Box<dyn Fn(Vec<News>) -> BoxFuture<'static, Result<Option<Page>, askama::Error>> + Send>;
+pub type Render = Box<dyn Fn(Vec<News>) -> BoxFuture<'static, Result<Option<Page>, askama::Error>> + Send>;
 
 /// What a viewer has been sent.
 #[derive(Default)]
@@ -39,12 +38,7 @@ struct Viewer {
 
 /// A stream of the changes of a page. It ends when the page is gone or the dashboard stops.
 pub fn stream(app: App, render: Render) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let viewer = Viewer {
-        app,
-        render,
-        sent: Sent::default(),
-        first: true,
-    };
+    let viewer = Viewer { app, render, sent: Sent::default(), first: true };
     let batches = stream::unfold(viewer, |mut viewer| async move {
         let batch = viewer.next().await?;
         Some((stream::iter(batch.into_iter().map(Ok)), viewer))
@@ -87,20 +81,11 @@ impl Sent {
         }
         for fragment in page.fragments() {
             if self.fragments.get(&fragment.key) != Some(&fragment.html) {
-                self.fragments
-                    .insert(fragment.key.clone(), fragment.html.clone());
-                events.push(
-                    Event::default()
-                        .event("fragment")
-                        .data(json!(fragment).to_string()),
-                );
+                self.fragments.insert(fragment.key.clone(), fragment.html.clone());
+                events.push(Event::default().event("fragment").data(json!(fragment).to_string()));
             }
         }
-        events.push(
-            Event::default()
-                .event("tick")
-                .data(json!({ "title": page.title }).to_string()),
-        );
+        events.push(Event::default().event("tick").data(json!({ "title": page.title }).to_string()));
         events
     }
 }

@@ -27,12 +27,5 @@ pub async fn readyz(State(app): State<App>) -> (StatusCode, String) {
         writeln!(lines, "{}: {state}", news.name).ok();
     }
     let ready = news.is_empty() || news.iter().any(crate::feed::News::is_fresh);
-    (
-        if ready {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        },
-        lines,
-    )
+    (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, lines)
 }

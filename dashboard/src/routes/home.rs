@@ -14,8 +14,5 @@ pub async fn page(State(app): State<App>) -> Response {
 
 /// What changes on it.
 pub async fn events(State(app): State<App>) -> impl IntoResponse {
-    events::stream(
-        app,
-        Box::new(|news| Box::pin(async move { view::home(&news).map(Some) })),
-    )
+    events::stream(app, Box::new(|news| Box::pin(async move { view::home(&news).map(Some) })))
 }

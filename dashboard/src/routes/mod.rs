@@ -35,14 +35,8 @@ pub fn router(app: App, listening: IpAddr) -> Router {
     Router::new()
         .route("/", get(home::page))
         .route("/events", get(home::events))
-        .route(
-            "/mappings/{mapping}/databases/{database}",
-            get(tables::page),
-        )
-        .route(
-            "/mappings/{mapping}/databases/{database}/events",
-            get(tables::events),
-        )
+        .route("/mappings/{mapping}/databases/{database}", get(tables::page))
+        .route("/mappings/{mapping}/databases/{database}/events", get(tables::events))
         .route("/api/status", get(api::status))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
@@ -64,9 +58,6 @@ fn html(page: Result<Page, askama::Error>) -> Response {
 fn failure(error: &(dyn std::error::Error + 'static)) -> Response {
     let problem = feed::chain(error);
     tracing::error!(%problem, "the dashboard could not make a page");
-    (
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "The dashboard could not make this page; the controller's log says why.\n",
-    )
+    (StatusCode::INTERNAL_SERVER_ERROR, "The dashboard could not make this page; the controller's log says why.\n")
         .into_response()
 }

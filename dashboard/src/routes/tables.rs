@@ -17,14 +17,15 @@ pub async fn page(
     Path((mapping, database)): Path<(String, String)>,
     Query(query): Query<TablesQuery>,
 ) -> Response {
-    let address = TablesAddress::new(mapping, database, query);
+    let address = TablesAddress::new(mapping, database, &query);
     let news = app.feed.borrow().clone();
     match render(&news, &address).await {
         Ok(Some(page)) => html(Ok(page)),
-        Ok(None) if news.iter().any(|news| news.mappings.is_none()) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "Not every control database has been read yet, and this mapping is in none of the others.\n")
-                .into_response()
-        }
+        Ok(None) if news.iter().any(|news| news.mappings.is_none()) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Not every control database has been read yet, and this mapping is in none of the others.\n",
+        )
+            .into_response(),
         Ok(None) => (StatusCode::NOT_FOUND, "There is no such mapping or database.\n").into_response(),
         Err(error) => html(Err(error)),
     }
@@ -36,7 +37,7 @@ pub async fn events(
     Path((mapping, database)): Path<(String, String)>,
     Query(query): Query<TablesQuery>,
 ) -> impl IntoResponse {
-    let address = Arc::new(TablesAddress::new(mapping, database, query));
+    let address = Arc::new(TablesAddress::new(mapping, database, &query));
     events::stream(
         app,
         Box::new(move |news| {
@@ -51,14 +52,7 @@ async fn render(news: &[News], address: &TablesAddress) -> Result<Option<Page>, 
         return Ok(None);
     };
     let page = match source.client() {
-        Some(client) => match read::tables(
-            &client,
-            &address.mapping,
-            &address.database,
-            &address.filter,
-        )
-        .await
-        {
+        Some(client) => match read::tables(&client, &address.mapping, &address.database, &address.filter).await {
             Ok(page) => Some(page),
             Err(error) => {
                 // The watcher of this control database finds out by itself whether the connection is gone.
@@ -72,26 +66,13 @@ async fn render(news: &[News], address: &TablesAddress) -> Result<Option<Page>, 
 }
 
 /// The database an address names. Where two control databases know a mapping of that name, the one looked after last counts.
-fn find<'a>(
-    news: &'a [News],
-    address: &TablesAddress,
-) -> Option<(&'a News, &'a Mapping, &'a Database)> {
+fn find<'a>(news: &'a [News], address: &TablesAddress) -> Option<(&'a News, &'a Mapping, &'a Database)> {
     news.iter()
-        .flat_map(|news| {
-            news.mappings
-                .iter()
-                .flat_map(|mappings| mappings.iter())
-                .map(move |mapping| (news, mapping))
-        })
+        .flat_map(|news| news.mappings.iter().flat_map(|mappings| mappings.iter()).map(move |mapping| (news, mapping)))
         .filter(|(_, mapping)| mapping.mapping == address.mapping)
         .filter_map(|(news, mapping)| {
-            let database = mapping
-                .databases
-                .iter()
-                .find(|database| database.database == address.database)?;
+            let database = mapping.databases.iter().find(|database| database.database == address.database)?;
             Some((news, mapping, database))
         })
-        .max_by(|(_, one, _), (_, other, _)| {
-            one.updated_at_seconds.total_cmp(&other.updated_at_seconds)
-        })
+        .max_by(|(_, one, _), (_, other, _)| one.updated_at_seconds.total_cmp(&other.updated_at_seconds))
 }

@@ -52,11 +52,7 @@ struct RequestLine<'a> {
 impl<'a> Banner<'a> {
     /// The banner of a mapping that was read `read_ago` seconds ago.
     pub fn of(mapping: &'a Mapping, read_ago: f64) -> Self {
-        let eta = mapping
-            .databases
-            .iter()
-            .filter_map(|database| database.eta_seconds)
-            .fold(0.0, f64::max);
+        let eta = mapping.databases.iter().filter_map(|database| database.eta_seconds).fold(0.0, f64::max);
         Self {
             source_version: mapping.source_version.map(format::version),
             destination_version: mapping.destination_version.map(format::version),
@@ -88,11 +84,7 @@ fn request_line(request: &Request) -> RequestLine<'_> {
         (None, false) => "waiting for the controller",
     };
     let report = request.report.as_ref().map(|report| format!("{report:#}"));
-    RequestLine {
-        request,
-        state,
-        report,
-    }
+    RequestLine { request, state, report }
 }
 
 fn tiles(mapping: &Mapping) -> Vec<Tile> {
@@ -104,22 +96,10 @@ fn tiles(mapping: &Mapping) -> Vec<Tile> {
     let synced = sum(|database| database.tables_synced);
     let catching_up = sum(|database| database.tables_in_catchup);
     let problematic = sum(|database| database.tables_problematic);
-    let rate: f64 = databases
-        .iter()
-        .filter_map(|database| database.bytes_per_second)
-        .sum();
-    let worst_lag = databases
-        .iter()
-        .filter_map(|database| database.lag_bytes)
-        .max();
-    let oldest = databases
-        .iter()
-        .filter_map(|database| database.lag_seconds)
-        .reduce(f64::max);
-    let retained = databases
-        .iter()
-        .filter_map(|database| database.wal_retained_bytes)
-        .max();
+    let rate: f64 = databases.iter().filter_map(|database| database.bytes_per_second).sum();
+    let worst_lag = databases.iter().filter_map(|database| database.lag_bytes).max();
+    let oldest = databases.iter().filter_map(|database| database.lag_seconds).reduce(f64::max);
+    let retained = databases.iter().filter_map(|database| database.wal_retained_bytes).max();
     let everything_copied = mapping.status.is_copied() || (tables > 0 && synced == tables);
     let findings = mapping.finding_counts;
 
@@ -128,11 +108,7 @@ fn tiles(mapping: &Mapping) -> Vec<Tile> {
             label: "Copied",
             value: format::bytes(copied),
             note: if rate >= 1.0 && !everything_copied {
-                format!(
-                    "of about {} · {}/s",
-                    format::bytes(total),
-                    format::bytes(rate as i64)
-                )
+                format!("of about {} · {}/s", format::bytes(total), format::bytes(rate as i64))
             } else {
                 format!("of about {}", format::bytes(total))
             },
@@ -146,27 +122,15 @@ fn tiles(mapping: &Mapping) -> Vec<Tile> {
                 (0, 0) => String::new(),
                 (_, 0) => format!("{} catching up", format::count(catching_up)),
                 (0, _) => format!("{} in trouble", format::count(problematic)),
-                _ => format!(
-                    "{} catching up, {} in trouble",
-                    format::count(catching_up),
-                    format::count(problematic)
-                ),
+                _ => format!("{} catching up, {} in trouble", format::count(catching_up), format::count(problematic)),
             },
-            progress: Some(format::progress(
-                synced,
-                tables,
-                tables > 0 && synced == tables,
-            )),
+            progress: Some(format::progress(synced, tables, tables > 0 && synced == tables)),
             trouble: problematic > 0,
         },
         Tile {
             label: "Lag",
             value: lag(worst_lag, oldest),
-            note: if databases.len() > 1 {
-                "of the database furthest behind".into()
-            } else {
-                String::new()
-            },
+            note: if databases.len() > 1 { "of the database furthest behind".into() } else { String::new() },
             progress: None,
             trouble: false,
         },
@@ -184,11 +148,7 @@ fn tiles(mapping: &Mapping) -> Vec<Tile> {
                 (0, 0) => String::new(),
                 (errors, 0) => counted(errors, "error"),
                 (0, warnings) => counted(warnings, "warning"),
-                (errors, warnings) => format!(
-                    "{}, {}",
-                    counted(errors, "error"),
-                    counted(warnings, "warning")
-                ),
+                (errors, warnings) => format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")),
             },
             progress: None,
             trouble: findings.error > 0,
@@ -197,53 +157,33 @@ fn tiles(mapping: &Mapping) -> Vec<Tile> {
 }
 
 fn counted(number: i64, noun: &str) -> String {
-    if number == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{} {noun}s", format::count(number))
-    }
+    if number == 1 { format!("1 {noun}") } else { format!("{} {noun}s", format::count(number)) }
 }
 
 fn next_action(mapping: &Mapping) -> NextAction {
     let words = |words: String| NextAction { words, sql: None };
     let call = |words: &str, function: &str| NextAction {
         words: words.to_owned(),
-        sql: Some(format!(
-            "SELECT migrator.{function}({});",
-            literal(&mapping.mapping)
-        )),
+        sql: Some(format!("SELECT migrator.{function}({});", literal(&mapping.mapping))),
     };
     if mapping.status == Status::Complete {
         return words("Everything is done and cleaned up. The report below stays.".into());
     }
     if !mapping.controller_running {
-        return words("Start pg-migrator run: no controller looks after this mapping. What PostgreSQL replicates goes on without it.".into());
-    }
-    if let Some(request) = mapping
-        .requests
-        .iter()
-        .find(|request| request.succeeded.is_none())
-    {
-        return words(format!(
-            "Wait: {} asked for {} and it has not ended yet.",
-            request.requested_by, request.kind
-        ));
-    }
-    let cut_over = mapping
-        .requests
-        .iter()
-        .any(|request| request.kind == "cutover" && request.succeeded == Some(true));
-    if cut_over {
-        return call(
-            "The mapping is cut over. When the applications run well on the destination, clean up:",
-            "mark_complete",
+        return words(
+            "Start pg-migrator run: no controller looks after this mapping. What PostgreSQL replicates goes on without it."
+                .into(),
         );
+    }
+    if let Some(request) = mapping.requests.iter().find(|request| request.succeeded.is_none()) {
+        return words(format!("Wait: {} asked for {} and it has not ended yet.", request.requested_by, request.kind));
+    }
+    let cut_over = mapping.requests.iter().any(|request| request.kind == "cutover" && request.succeeded == Some(true));
+    if cut_over {
+        return call("The mapping is cut over. When the applications run well on the destination, clean up:", "mark_complete");
     }
     if mapping.ready {
-        return call(
-            "Every check holds. Switch over when it suits you:",
-            "cutover",
-        );
+        return call("Every check holds. Switch over when it suits you:", "cutover");
     }
     if mapping.finding_counts.error > 0 {
         return words(format!(
@@ -255,17 +195,13 @@ fn next_action(mapping: &Mapping) -> NextAction {
     if mapping.status == Status::Synced && failing > 0 {
         return words(format!(
             "{} not hold yet; each is listed below with its fix.",
-            if failing == 1 {
-                "1 check does".into()
-            } else {
-                format!("{failing} checks do")
-            }
+            if failing == 1 { "1 check does".into() } else { format!("{failing} checks do") }
         ));
     }
     words("Nothing to do for now.".into())
 }
 
-/// A string as PostgreSQL reads it under `standard_conforming_strings`.
+/// A string as the server reads it under `standard_conforming_strings`.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
@@ -315,46 +251,23 @@ mod tests {
         let mut mapping = mapping();
         assert_eq!(next_action(&mapping).words, "Nothing to do for now.");
         mapping.ready = true;
-        assert_eq!(
-            next_action(&mapping).sql.as_deref(),
-            Some("SELECT migrator.cutover('it''s');")
-        );
+        assert_eq!(next_action(&mapping).sql.as_deref(), Some("SELECT migrator.cutover('it''s');"));
         mapping.requests = vec![request("cutover", None)];
-        assert_eq!(
-            next_action(&mapping).words,
-            "Wait: dba asked for cutover and it has not ended yet."
-        );
+        assert_eq!(next_action(&mapping).words, "Wait: dba asked for cutover and it has not ended yet.");
         mapping.requests = vec![request("cutover", Some(false))];
-        assert_eq!(
-            next_action(&mapping).sql.as_deref(),
-            Some("SELECT migrator.cutover('it''s');")
-        );
+        assert_eq!(next_action(&mapping).sql.as_deref(), Some("SELECT migrator.cutover('it''s');"));
         mapping.requests = vec![request("cutover", Some(true))];
-        assert_eq!(
-            next_action(&mapping).sql.as_deref(),
-            Some("SELECT migrator.mark_complete('it''s');")
-        );
+        assert_eq!(next_action(&mapping).sql.as_deref(), Some("SELECT migrator.mark_complete('it''s');"));
         mapping.controller_running = false;
-        assert!(
-            next_action(&mapping)
-                .words
-                .starts_with("Start pg-migrator run")
-        );
+        assert!(next_action(&mapping).words.starts_with("Start pg-migrator run"));
         mapping.status = Status::Complete;
-        assert!(
-            next_action(&mapping)
-                .words
-                .starts_with("Everything is done")
-        );
+        assert!(next_action(&mapping).words.starts_with("Everything is done"));
     }
 
     #[test]
     fn errors_come_before_waiting() {
         let mut mapping = mapping();
         mapping.finding_counts.error = 2;
-        assert_eq!(
-            next_action(&mapping).words,
-            "Look at the findings below: 2 errors, each with its fix."
-        );
+        assert_eq!(next_action(&mapping).words, "Look at the findings below: 2 errors, each with its fix.");
     }
 }

@@ -43,11 +43,7 @@ fn notices(news: &[News]) -> Result<String, askama::Error> {
             problem: news.problem.as_deref(),
         })
         .collect();
-    Notices {
-        notices,
-        nothing_configured: news.is_empty(),
-    }
-    .render()
+    Notices { notices, nothing_configured: news.is_empty() }.render()
 }
 
 #[derive(Template)]
@@ -114,11 +110,7 @@ fn clock(at: &str) -> &str {
 impl Database {
     fn progress(&self) -> u16 {
         let everything_attached = self.tables_total > 0 && self.tables_synced >= self.tables_total;
-        format::progress(
-            self.bytes_copied,
-            self.bytes_total,
-            self.status.is_copied() || everything_attached,
-        )
+        format::progress(self.bytes_copied, self.bytes_total, self.status.is_copied() || everything_attached)
     }
 
     fn lag(&self) -> String {
@@ -133,11 +125,7 @@ impl Database {
     }
 
     fn copied(&self) -> String {
-        format!(
-            "{} of about {}",
-            format::bytes(self.bytes_copied),
-            format::bytes(self.bytes_total)
-        )
+        format!("{} of about {}", format::bytes(self.bytes_copied), format::bytes(self.bytes_total))
     }
 }
 
@@ -176,13 +164,8 @@ mod tests {
             level: "info".into(),
             message: "</li><script>alert(2)</script>".into(),
         };
-        let html = Events { events: &[event] }
-            .render()
-            .expect("the template renders");
-        assert!(
-            !html.contains("<img") && !html.contains("<script"),
-            "{html}"
-        );
+        let html = Events { events: &[event] }.render().expect("the template renders");
+        assert!(!html.contains("<img") && !html.contains("<script"), "{html}");
         assert!(html.contains("03:04:05"), "{html}");
     }
 }

@@ -30,26 +30,16 @@ pub struct TablesAddress {
 
 impl TablesAddress {
     /// Reads an address; what it does not know, it leaves out.
-    pub fn new(mapping: String, database: String, query: TablesQuery) -> Self {
+    pub fn new(mapping: String, database: String, query: &TablesQuery) -> Self {
         let filter = TableFilter {
             // No name is longer than two times 63 bytes and a dot; what is longer matches nothing anyway.
-            name: query
-                .q
-                .trim()
-                .chars()
-                .filter(|character| *character != '\0')
-                .take(200)
-                .collect(),
+            name: query.q.trim().chars().filter(|character| *character != '\0').take(200).collect(),
             status: Status::from_slug(&query.status),
             order: query.sort,
             descending: query.dir == "desc",
             page: query.page.unwrap_or(1),
         };
-        Self {
-            mapping,
-            database,
-            filter,
-        }
+        Self { mapping, database, filter }
     }
 
     fn is_status(&self, status: Status) -> bool {
@@ -57,19 +47,11 @@ impl TablesAddress {
     }
 
     fn path(&self) -> String {
-        format!(
-            "/mappings/{}/databases/{}",
-            segment(&self.mapping),
-            segment(&self.database)
-        )
+        format!("/mappings/{}/databases/{}", segment(&self.mapping), segment(&self.database))
     }
 
     fn query(&self, order: Order, descending: bool, page: i64) -> String {
-        let mut query = format!(
-            "?sort={}&dir={}",
-            order.slug(),
-            if descending { "desc" } else { "asc" }
-        );
+        let mut query = format!("?sort={}&dir={}", order.slug(), if descending { "desc" } else { "asc" });
         if !self.filter.name.is_empty() {
             query.push_str("&q=");
             query.push_str(&segment(&self.filter.name));
@@ -79,7 +61,8 @@ impl TablesAddress {
             query.push_str(status.slug());
         }
         if page > 1 {
-            query.push_str(&format!("&page={page}"));
+            query.push_str("&page=");
+            query.push_str(&page.to_string());
         }
         query
     }
@@ -133,10 +116,7 @@ pub fn tables(
     address: &TablesAddress,
     page: Option<&TablePage>,
 ) -> Result<Page, askama::Error> {
-    let fragment = |key: &str, html: String| Fragment {
-        key: key.into(),
-        html,
-    };
+    let fragment = |key: &str, html: String| Fragment { key: key.into(), html };
     let list = match page {
         Some(page) => list(address, page).render()?,
         None => "<p class=\"empty\">The tables can't be read at the moment.</p>".into(),
@@ -146,29 +126,13 @@ pub fn tables(
         label: database.database.clone(),
         fragments: vec![
             fragment("database", Head { mapping, database }.render()?),
-            fragment(
-                "filter",
-                Filter {
-                    address,
-                    path: address.path(),
-                }
-                .render()?,
-            ),
+            fragment("filter", Filter { address, path: address.path() }.render()?),
             fragment("tables", list),
         ],
     };
-    let query = address.query(
-        address.filter.order,
-        address.filter.descending,
-        address.filter.page,
-    );
+    let query = address.query(address.filter.order, address.filter.descending, address.filter.page);
     Ok(Page {
-        title: format!(
-            "{} · {} · {}",
-            database.status.word(),
-            database.database,
-            mapping.mapping
-        ),
+        title: format!("{} · {} · {}", database.status.word(), database.database, mapping.mapping),
         stream: format!("{}/events{query}", address.path()),
         notices: notices_fragment(news)?,
         sections: vec![section],
@@ -180,11 +144,7 @@ fn list<'a>(address: &TablesAddress, page: &'a TablePage) -> Tables<'a> {
     let column = |label, order: Order, numeric| {
         let current = filter.order == order;
         // Sizes and rows are wanted from the largest on first.
-        let descending = if current {
-            !filter.descending
-        } else {
-            matches!(order, Order::Size | Order::Rows)
-        };
+        let descending = if current { !filter.descending } else { matches!(order, Order::Size | Order::Rows) };
         Column {
             label,
             link: address.query(order, descending, 1),
@@ -220,18 +180,10 @@ mod tests {
 
     #[test]
     fn addresses_keep_the_filter_and_quote_names() {
-        let query = TablesQuery {
-            q: " a&b ".into(),
-            status: "synced".into(),
-            dir: "desc".into(),
-            ..TablesQuery::default()
-        };
-        let address = TablesAddress::new("m 1".into(), "We ird-DB".into(), query);
+        let query = TablesQuery { q: " a&b ".into(), status: "synced".into(), dir: "desc".into(), ..TablesQuery::default() };
+        let address = TablesAddress::new("m 1".into(), "We ird-DB".into(), &query);
         assert_eq!(address.path(), "/mappings/m%201/databases/We%20ird-DB");
-        assert_eq!(
-            address.query(Order::Size, true, 3),
-            "?sort=size&dir=desc&q=a%26b&status=synced&page=3"
-        );
+        assert_eq!(address.query(Order::Size, true, 3), "?sort=size&dir=desc&q=a%26b&status=synced&page=3");
     }
 
     #[test]
@@ -239,27 +191,11 @@ mod tests {
         let address = TablesAddress::new(
             "m".into(),
             "d".into(),
-            TablesQuery {
-                sort: Order::Size,
-                dir: "desc".into(),
-                ..TablesQuery::default()
-            },
+            &TablesQuery { sort: Order::Size, dir: "desc".into(), ..TablesQuery::default() },
         );
-        let page = TablePage {
-            tables: Vec::new(),
-            matching: 0,
-            page: 1,
-            pages: 1,
-        };
+        let page = TablePage { tables: Vec::new(), matching: 0, page: 1, pages: 1 };
         let tables = list(&address, &page);
-        let size = tables
-            .columns
-            .iter()
-            .find(|column| column.label == "Size")
-            .expect("there is a size column");
-        assert_eq!(
-            (size.sorted, size.link.as_str()),
-            ("descending", "?sort=size&dir=asc")
-        );
+        let size = tables.columns.iter().find(|column| column.label == "Size").expect("there is a size column");
+        assert_eq!((size.sorted, size.link.as_str()), ("descending", "?sort=size&dir=asc"));
     }
 }
