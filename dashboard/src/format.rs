@@ -15,10 +15,10 @@ pub fn bytes(size: i64) -> String {
 
 /// A duration in its two largest units: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
 pub fn duration(seconds: f64) -> String {
-    if !seconds.is_finite() || seconds <= 0.0 {
+    if !seconds.is_finite() || seconds < 0.05 {
         return "0 s".into();
     }
-    if seconds < 9.95 {
+    if seconds < 9.95 && seconds.fract() != 0.0 {
         return format!("{seconds:.1} s");
     }
     let whole = seconds.round() as u64;
@@ -81,10 +81,10 @@ mod tests {
     #[test]
     fn durations_show_their_two_largest_units() {
         let shown: Vec<_> =
-            [-3.0, 0.0, 0.04, 0.44, 9.96, 59.4, 59.6, 185.0, 3600.0, 7805.0, 273_600.0, f64::NAN].map(duration).into();
+            [-3.0, 0.0, 0.04, 0.44, 8.0, 9.96, 59.4, 59.6, 185.0, 3600.0, 7805.0, 273_600.0, f64::NAN].map(duration).into();
         assert_eq!(
             shown,
-            ["0 s", "0 s", "0.0 s", "0.4 s", "10 s", "59 s", "1 min", "3 min 5 s", "1 h", "2 h 10 min", "3 d 4 h", "0 s"]
+            ["0 s", "0 s", "0 s", "0.4 s", "8 s", "10 s", "59 s", "1 min", "3 min 5 s", "1 h", "2 h 10 min", "3 d 4 h", "0 s"]
         );
     }
 
