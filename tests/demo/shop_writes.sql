@@ -35,7 +35,7 @@ UPDATE shop.order_items SET quantity = 1 + :{20} WHERE order_id = 1 + :{2000};
 DELETE FROM shop.order_items WHERE order_id = 1 + :{2000} AND line = 3;
 
 -- writer carts
-INSERT INTO shop.carts (contents) SELECT jsonb_agg(n) FROM generate_series(1, :{30}) n;
+INSERT INTO shop.carts (contents) SELECT jsonb_agg(n) FROM generate_series(0, :{30}) n;
 
 UPDATE shop.carts SET state = 'ordered', seen_at = clock_timestamp() WHERE id = 1 + :{500};
 

@@ -1,10 +1,13 @@
 //! A source and a destination, with the usual mapping between them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
 use crate::controller::{ConfigFile, Mapping};
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// How long a stream may take to carry what was written.
+const DRAIN_LIMIT: Duration = Duration::from_mins(2);
 
 /// How long a scenario waits for a mapping to become ready. It says "never", not "fast": the machine may be busy.
 pub const READY_LIMIT: Duration = Duration::from_mins(3);
@@ -36,5 +39,27 @@ impl Pair {
     /// The mapping `erp` of all databases.
     pub fn config(&self) -> ConfigFile {
         self.instances().mapping(&Mapping::new(MAPPING, "erp_old", "erp_new"))
+    }
+}
+
+/// Waits until everything that was written to a source so far is applied, as the source's own slots of pg-migrator say.
+/// Nobody may be writing.
+pub async fn drained(source: &Cluster) -> Result<()> {
+    let written = source.value("postgres", "SELECT pg_current_wal_lsn()").await?;
+    let slots = format!(
+        "SELECT slot_name, confirmed_flush_lsn, active, confirmed_flush_lsn >= '{written}' FROM pg_replication_slots
+         WHERE slot_name LIKE 'pg\\_migrator\\_%' AND NOT temporary"
+    );
+    let begun = Instant::now();
+    loop {
+        let found = source.rows("postgres", &slots).await?;
+        if !found.is_empty() && found.iter().all(|slot| slot[3] == "t") {
+            return Ok(());
+        }
+        if begun.elapsed() > DRAIN_LIMIT {
+            let what = format!("the slots of pg-migrator to be confirmed up to {written}");
+            return Err(Error::Timeout { what, waited: begun.elapsed(), state: format!("they were {found:?}") });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
