@@ -17,7 +17,7 @@ use tokio_postgres::{Client, NoTls};
 use crate::error::{Doing, Error, Result};
 
 /// How long a server may take until it answers. Generous: two cores may be busy compiling.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// Starts the server ($2…) and stops it at the end of stdin; then removes the folder ($1).
 const GUARD: &str = r#"
@@ -157,8 +157,11 @@ impl Cluster {
 
     /// Databases that a user could have made: neither templates nor `postgres`.
     pub async fn databases(&self) -> Result<Vec<String>> {
-        self.column("postgres", "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres' ORDER BY datname COLLATE \"C\"")
-            .await
+        self.column(
+            "postgres",
+            "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres' ORDER BY datname COLLATE \"C\"",
+        )
+        .await
     }
 }
 
@@ -263,14 +266,15 @@ impl Cluster {
     async fn wait_until_it_answers(&self) -> Result<()> {
         let begun = Instant::now();
         loop {
-            let error = match self.connect("postgres").await {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
-            };
+            let Err(error) = self.connect("postgres").await else { return Ok(()) };
             let log = self.log()?;
             let dead = !self.folder.join("data/postmaster.pid").exists() && log.contains("FATAL");
             if dead || begun.elapsed() > START_LIMIT {
-                return Err(Error::Program { program: format!("PostgreSQL {}", self.major), status: error.to_string(), output: log });
+                return Err(Error::Program {
+                    program: format!("PostgreSQL {}", self.major),
+                    status: error.to_string(),
+                    output: log,
+                });
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -327,7 +331,11 @@ pub fn output_of(mut command: Command) -> Result<String> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(Error::Program { program, status: output.status.to_string(), output: String::from_utf8_lossy(&output.stderr).into_owned() })
+    Err(Error::Program {
+        program,
+        status: output.status.to_string(),
+        output: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
 }
 
 /// A port of 127.0.0.1 that nothing listens on; below the range that the system gives to outgoing connections.

@@ -82,7 +82,11 @@ pub async fn equal_under_names(
             Some(other) if other == digest => {}
             Some(other) => {
                 // Writing to a String can't fail.
-                let _ = writeln!(differences, "{}.{}: {} rows on the source, {} on the destination", table.0, table.1, digest.rows, other.rows);
+                let _ = writeln!(
+                    differences,
+                    "{}.{}: {} rows on the source, {} on the destination",
+                    table.0, table.1, digest.rows, other.rows
+                );
                 let explained = explain(source, source_database, destination, destination_database, table).await;
                 differences.push_str(&explained.unwrap_or_else(|error| format!("  (no samples: {error})\n")));
             }
@@ -109,7 +113,8 @@ pub async fn sequences(cluster: &Cluster, database: &str) -> Result<BTreeMap<(St
     let sql = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S' ORDER BY 1, 2";
     let mut states = BTreeMap::new();
     for sequence in rows(&client, sql).await? {
-        let state = rows(&client, &format!("SELECT last_value, is_called FROM {}.{}", ident(&sequence[0]), ident(&sequence[1]))).await?;
+        let state =
+            rows(&client, &format!("SELECT last_value, is_called FROM {}.{}", ident(&sequence[0]), ident(&sequence[1]))).await?;
         let value = state[0][0].parse().map_err(|_| Error::Broken(format!("{} is not a sequence value", state[0][0])))?;
         states.insert((sequence[0].clone(), sequence[1].clone()), (value, state[0][1] == "t"));
     }

@@ -186,7 +186,8 @@ impl Controller {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(binary()?).arg("run").arg("--config").arg(self.config_path());
         self.environment(&mut command);
-        let daemon = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().doing(|| "starting pg-migrator run".to_owned())?;
+        let daemon =
+            command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().doing(|| "starting pg-migrator run".to_owned())?;
         self.daemon = Some(daemon);
         self.starts += 1;
         Ok(())

@@ -19,11 +19,14 @@ pub struct Sample {
 /// A realistic shop; PostgreSQL 13 and later.
 pub const SHOP: Sample = Sample { sql: include_str!("../demo/shop.sql"), writes: include_str!("../demo/shop_writes.sql") };
 /// A small one that every version takes.
-pub const SMALL: Sample = Sample { sql: include_str!("../databases/small.sql"), writes: include_str!("../databases/small_writes.sql") };
+pub const SMALL: Sample =
+    Sample { sql: include_str!("../databases/small.sql"), writes: include_str!("../databases/small_writes.sql") };
 /// Names that need quotes; every version.
-pub const WEIRD: Sample = Sample { sql: include_str!("../databases/weird.sql"), writes: include_str!("../databases/weird_writes.sql") };
+pub const WEIRD: Sample =
+    Sample { sql: include_str!("../databases/weird.sql"), writes: include_str!("../databases/weird_writes.sql") };
 /// Quotes, backslashes and non-ASCII in every name; PostgreSQL 11 and later.
-pub const NAMES: Sample = Sample { sql: include_str!("../databases/names.sql"), writes: include_str!("../databases/names_writes.sql") };
+pub const NAMES: Sample =
+    Sample { sql: include_str!("../databases/names.sql"), writes: include_str!("../databases/names_writes.sql") };
 
 impl Sample {
     /// Makes a database of it. `scale` multiplies the rows where the file knows `:scale`.

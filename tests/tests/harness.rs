@@ -68,7 +68,10 @@ async fn the_writers_are_carried_exactly_by_a_subscription_made_by_hand() -> Res
         // The rows were copied before any writer began, so that the slot alone makes it exact.
         let slot = format!("by_hand_{seed}");
         pair.destination
-            .run(database, &format!("CREATE SUBSCRIPTION {slot} CONNECTION '{conninfo}' PUBLICATION by_hand WITH (copy_data = false)"))
+            .run(
+                database,
+                &format!("CREATE SUBSCRIPTION {slot} CONNECTION '{conninfo}' PUBLICATION by_hand WITH (copy_data = false)"),
+            )
             .await?;
         workloads.push(sample.write(&pair.source, database, seed as u64, PAUSE).await?);
     }
@@ -81,7 +84,11 @@ async fn the_writers_are_carried_exactly_by_a_subscription_made_by_hand() -> Res
     let begun = Instant::now();
     let behind = format!("SELECT count(*) FROM pg_replication_slots WHERE confirmed_flush_lsn < '{written}'");
     while pair.source.value("postgres", &behind).await? != "0" {
-        assert!(begun.elapsed() < Duration::from_mins(1), "the subscriptions do not catch up: {}", last_lines(&pair.destination.log()?));
+        assert!(
+            begun.elapsed() < Duration::from_mins(1),
+            "the subscriptions do not catch up: {}",
+            last_lines(&pair.destination.log()?)
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     for (database, _) in databases {

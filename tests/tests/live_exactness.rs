@@ -75,7 +75,8 @@ async fn roles_are_carried(pair: &Pair) -> Result<()> {
 
 /// Sequences give new values, triggers fire, constraints hold, generated columns are computed.
 async fn the_destination_is_in_working_order(pair: &Pair) -> Result<()> {
-    let written = "WITH c AS (INSERT INTO shop.customers (name, email) VALUES ('After', gen_random_uuid() || '@example.org') RETURNING id),
+    let written =
+        "WITH c AS (INSERT INTO shop.customers (name, email) VALUES ('After', gen_random_uuid() || '@example.org') RETURNING id),
                         o AS (INSERT INTO shop.orders (customer_id) SELECT min(id) FROM shop.customers RETURNING id)
                    SELECT c.id, o.id FROM c, o";
     let ids = pair.destination.rows("shop", written).await?;

@@ -45,7 +45,10 @@ async fn two_sources_onto_one_destination_and_one_source_onto_two_at_the_same_ti
     tokio::time::sleep(Duration::from_secs(1)).await;
 
     let (beta, gamma) = (beta.stop().await?, gamma.stop().await?);
-    assert!(beta.values().chain(gamma.values()).all(|tally| !tally.cut_off), "the other mappings' writers were stopped: {beta:?} {gamma:?}");
+    assert!(
+        beta.values().chain(gamma.values()).all(|tally| !tally.cut_off),
+        "the other mappings' writers were stopped: {beta:?} {gamma:?}"
+    );
     for (source, destination, mapping, database) in [(&second, &one, "b", "beta"), (&first, &two, "c", "gamma")] {
         drained(source).await?;
         compare::equal(source, destination, database).await?;

@@ -20,7 +20,8 @@ async fn after_completion_neither_side_holds_anything_of_ours_and_the_source_is_
     let before = dumps(&pair)?;
     let globals = dump_diff::globals(&pair.source, &[])?;
     let pause = Duration::from_millis(20);
-    let writers = [SHOP.write(&pair.source, DATABASES[0], 1, pause).await?, WEIRD.write(&pair.source, DATABASES[1], 2, pause).await?];
+    let writers =
+        [SHOP.write(&pair.source, DATABASES[0], 1, pause).await?, WEIRD.write(&pair.source, DATABASES[1], 2, pause).await?];
 
     let mut controller = Controller::started(&pair.config())?;
     controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
@@ -53,7 +54,11 @@ async fn after_completion_neither_side_holds_anything_of_ours_and_the_source_is_
             assert_eq!(left, "0", "rows left in {catalog} of the {side}");
         }
         for database in DATABASES {
-            assert_eq!(cluster.value(database, "SELECT count(*) FROM pg_publication").await?, "0", "publications left on the {side}");
+            assert_eq!(
+                cluster.value(database, "SELECT count(*) FROM pg_publication").await?,
+                "0",
+                "publications left on the {side}"
+            );
         }
     }
     // The report stays.

@@ -50,7 +50,8 @@ async fn twelve_kills_later_all_is_exact_and_no_attached_table_was_copied_again(
     WEIRD.load(&pair.source, DATABASES[1], 1).await?;
     let tables = pair.source.value("shop", "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE relkind = 'r' AND nspname IN ('shop', 'inventory', 'crm', 'billing', 'audit')").await?;
     assert_eq!(tables, SHOP_TABLES, "MOMENTS counts on this");
-    let writers = [SHOP.write(&pair.source, DATABASES[0], 1, PAUSE).await?, WEIRD.write(&pair.source, DATABASES[1], 2, PAUSE).await?];
+    let writers =
+        [SHOP.write(&pair.source, DATABASES[0], 1, PAUSE).await?, WEIRD.write(&pair.source, DATABASES[1], 2, PAUSE).await?];
 
     let mut controller = Controller::new(&pair.config())?;
     let mut attached = Attached::new();
@@ -147,7 +148,8 @@ async fn attached_tables(pair: &Pair) -> Result<Attached> {
     let mut attached = Attached::new();
     let present = pair.destination.databases().await?;
     for database in DATABASES.iter().filter(|database| present.iter().any(|name| name == *database)) {
-        let sql = "SELECT srrelid::regclass, pg_relation_filenode(srrelid) FROM pg_subscription_rel WHERE srsubstate IN ('s', 'r')";
+        let sql =
+            "SELECT srrelid::regclass, pg_relation_filenode(srrelid) FROM pg_subscription_rel WHERE srsubstate IN ('s', 'r')";
         for row in pair.destination.rows(database, sql).await? {
             attached.insert(format!("{database}: {}", row[0]), row[1].clone());
         }
