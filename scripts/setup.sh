@@ -156,6 +156,11 @@ ensure_nextest() {
     cargo install --quiet --locked cargo-nextest
 }
 
+# The dashboard is tested in a real browser.
+ensure_browser() {
+    command -v chromium >/dev/null || command -v google-chrome >/dev/null || apt_install chromium
+}
+
 apt_install build-essential pkg-config libssl-dev libclang-dev clang
 ensure_old_server
 ensure_pg18
@@ -163,4 +168,5 @@ ensure_cargo_pgrx
 if [ "$with_tests" = yes ]; then
     ensure_old_servers
     ensure_nextest
+    ensure_browser
 fi
