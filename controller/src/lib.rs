@@ -1,5 +1,6 @@
 //! The controller of pg-migrator.
 
+pub mod config;
 pub mod finding;
 pub mod object;
 pub mod plan;
