@@ -146,9 +146,7 @@ fn attach_checked(subscription: pg_sys::Oid, relation: pg_sys::Oid, lsn: u64) ->
 
     let mut present_lsn: pg_sys::XLogRecPtr = 0;
     // SAFETY: both objects are locked, we are in a transaction, and the pointer is valid for the call.
-    let state =
-        unsafe { pg_guard_ffi_boundary(|| GetSubscriptionRelState(subscription, relation, &raw mut present_lsn)) }
-            as u8;
+    let state = unsafe { pg_guard_ffi_boundary(|| GetSubscriptionRelState(subscription, relation, &raw mut present_lsn)) } as u8;
     match state {
         UNKNOWN => {}
         SYNCDONE if present_lsn == lsn => return Ok(()),

@@ -177,7 +177,10 @@ impl Definition {
             find(
                 Severity::Info,
                 "tablespace_ignored",
-                format!("it is in tablespace {} on the source, and goes to the destination's default one", quote::ident(tablespace)),
+                format!(
+                    "it is in tablespace {} on the source, and goes to the destination's default one",
+                    quote::ident(tablespace)
+                ),
                 "nothing; ALTER DATABASE … SET TABLESPACE moves it after the migration",
             );
         }
@@ -185,7 +188,10 @@ impl Definition {
             find(
                 Severity::Warning,
                 "setting_unknown",
-                format!("it has {} = {}, a parameter that PostgreSQL 18 no longer has; it is left out", setting.name, setting.value),
+                format!(
+                    "it has {} = {}, a parameter that PostgreSQL 18 no longer has; it is left out",
+                    setting.name, setting.value
+                ),
                 "nothing; look in the release notes for what took its place",
             );
         }
@@ -363,10 +369,7 @@ mod tests {
             format!("{head} LOCALE_PROVIDER 'icu' ICU_LOCALE 'de-AT' ICU_RULES '&a < b' {tail}")
         );
         definition.provider = Provider::Builtin { locale: "C.UTF-8".to_owned() };
-        assert_eq!(
-            create(&definition, "We ird"),
-            format!("{head} LOCALE_PROVIDER 'builtin' BUILTIN_LOCALE 'C.UTF-8' {tail}")
-        );
+        assert_eq!(create(&definition, "We ird"), format!("{head} LOCALE_PROVIDER 'builtin' BUILTIN_LOCALE 'C.UTF-8' {tail}"));
     }
 
     #[test]

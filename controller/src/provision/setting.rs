@@ -42,9 +42,7 @@ impl Setting {
     pub fn assignment(&self) -> String {
         let value = if QUOTED_LISTS.contains(&self.name.to_lowercase().as_str()) {
             match split_names(&self.value) {
-                Some(names) if !names.is_empty() => {
-                    names.iter().map(|name| quote::literal(name)).collect::<Vec<_>>().join(", ")
-                }
+                Some(names) if !names.is_empty() => names.iter().map(|name| quote::literal(name)).collect::<Vec<_>>().join(", "),
                 // Empty, or not a list as the server writes it: as one value, which the server judges.
                 _ => quote::literal(&self.value),
             }

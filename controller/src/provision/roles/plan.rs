@@ -198,7 +198,8 @@ impl Planner<'_> {
                 Severity::Info,
                 "bootstrap_superuser",
                 &role.name,
-                "the source's first superuser has another name than the destination's; it is made as an ordinary superuser there".to_owned(),
+                "the source's first superuser has another name than the destination's; it is made as an ordinary superuser there"
+                    .to_owned(),
                 "nothing; drop it after the migration if nobody uses it".to_owned(),
             );
         }
@@ -224,7 +225,8 @@ impl Planner<'_> {
                         Severity::Info,
                         "md5_password",
                         &role.name,
-                        "its password is stored as an MD5 hash, which PostgreSQL 18 still takes but a later version will not".to_owned(),
+                        "its password is stored as an MD5 hash, which PostgreSQL 18 still takes but a later version will not"
+                            .to_owned(),
                         format!("set the password anew after the migration: \\password {}", quote::ident(&role.name)),
                     );
                 }
@@ -235,9 +237,17 @@ impl Planner<'_> {
             Password::Unreadable => {
                 let fallback = self.options.fallback_password.clone();
                 let (severity, reason, fix) = if fallback.is_some() {
-                    (Severity::Warning, "its password can't be read on the source, so it gets the mapping's fallback_password", "set its own")
+                    (
+                        Severity::Warning,
+                        "its password can't be read on the source, so it gets the mapping's fallback_password",
+                        "set its own",
+                    )
                 } else {
-                    (Severity::Error, "its password can't be read on the source, so it would have none and could not log in", "set one")
+                    (
+                        Severity::Error,
+                        "its password can't be read on the source, so it would have none and could not log in",
+                        "set one",
+                    )
                 };
                 self.find(
                     severity,
