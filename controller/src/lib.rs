@@ -5,4 +5,5 @@ pub mod finding;
 pub mod object;
 pub mod plan;
 pub mod postgres;
+pub mod preflight;
 pub mod provision;
