@@ -8,7 +8,7 @@ use std::time::Duration;
 use pg_migrator_tests::cluster::free_port;
 use pg_migrator_tests::controller::Answer;
 use pg_migrator_tests::databases::SMALL;
-use pg_migrator_tests::pair::{READY_LIMIT, load};
+use pg_migrator_tests::pair::READY_LIMIT;
 use pg_migrator_tests::{Cluster, ConfigFile, Controller, Error, Mapping, Pair, Result, compare, dump_diff};
 
 /// `check` said no, and named all of this.
@@ -52,7 +52,8 @@ async fn a_destination_database_that_is_not_ours_is_never_touched() -> Result<()
     let pair = Pair::start(15).await?;
     SMALL.load(&pair.source, "sound", 1).await?;
     SMALL.load(&pair.source, "taken", 1).await?;
-    load(&pair.destination, "taken", "CREATE TABLE precious (id integer PRIMARY KEY); INSERT INTO precious VALUES (1)").await?;
+    pair.destination.run("postgres", "CREATE DATABASE taken").await?;
+    pair.destination.run("taken", "CREATE TABLE precious (id integer PRIMARY KEY); INSERT INTO precious VALUES (1)").await?;
     let before = dump_diff::schema(&pair.destination, "taken")?;
 
     let mut controller = Controller::new(&pair.config())?;

@@ -54,11 +54,11 @@ async fn passwords_appear_in_no_log_view_argument_list_output_or_error() -> Resu
     let secrets = Arc::new(Secrets(secrets));
 
     let mut controller = Controller::started(&pair.config())?;
-    let watched = Arc::new(AtomicBool::new(true));
-    let watcher = tokio::spawn(watch(
+    let watching = Arc::new(AtomicBool::new(true));
+    let lookout = tokio::spawn(watch(
         [connect(&pair.source).await?, connect(&pair.destination).await?],
         Arc::clone(&secrets),
-        Arc::clone(&watched),
+        Arc::clone(&watching),
     ));
     controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
 
@@ -77,8 +77,8 @@ async fn passwords_appear_in_no_log_view_argument_list_output_or_error() -> Resu
     ] {
         outputs.push((words.join(" "), controller.ask(words).await?));
     }
-    watched.store(false, Ordering::Relaxed);
-    watcher.await.expect("the watcher saw no secret");
+    watching.store(false, Ordering::Relaxed);
+    lookout.await.expect("the lookout saw no secret");
     for (words, answer) in &outputs {
         secrets.absent_in(&format!("the output of {words}"), &format!("{}{}", answer.stdout, answer.stderr));
     }
@@ -136,8 +136,8 @@ async fn connect(cluster: &Cluster) -> Result<tokio_postgres::Client> {
 }
 
 /// Looks at what anyone on the machine, and any superuser of the servers, may see while the migration runs.
-async fn watch(clients: [tokio_postgres::Client; 2], secrets: Arc<Secrets>, watched: Arc<AtomicBool>) {
-    while watched.load(Ordering::Relaxed) {
+async fn watch(clients: [tokio_postgres::Client; 2], secrets: Arc<Secrets>, watching: Arc<AtomicBool>) {
+    while watching.load(Ordering::Relaxed) {
         for client in &clients {
             let sql = "SELECT query || ' ' || application_name FROM pg_stat_activity WHERE pid <> pg_backend_pid()";
             if let Ok(rows) = pg_migrator_tests::cluster::rows(client, sql).await {

@@ -231,6 +231,7 @@ impl Worker {
             ),
         )
         .await?;
+        reader.batch_execute("RELEASE SAVEPOINT copy").await.map_err(session("reading"))?;
         Ok(rows)
     }
 

@@ -1,0 +1,210 @@
+//! Privileges, for every class alike: what was revoked from the built-in default, then what was granted beyond it.
+
+use std::fmt::Write as _;
+
+use tokio_postgres::{Client, Row};
+
+use super::id::{CatalogTable, ObjectId};
+use super::{Catalog, Error, Object, comment, each_row};
+use crate::plan::Section;
+use crate::plan::draft::{Context, Draft, Part};
+use crate::postgres::quote::ident;
+
+/// One privilege of one role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Who gave it.
+    pub grantor: String,
+    /// Who has it; empty for `PUBLIC`.
+    pub grantee: String,
+    /// `SELECT`, `USAGE`, …
+    pub privilege: String,
+    /// Whether it may be passed on.
+    pub grantable: bool,
+}
+
+/// The privileges on an object or on one of its columns.
+#[derive(Debug, Clone)]
+pub struct Acl {
+    /// The object.
+    pub on: ObjectId,
+    /// The column's number, or 0 for the object itself.
+    pub column: i32,
+    /// The object's owner, who is the grantor of what a superuser grants.
+    pub owner: String,
+    /// What a new object has.
+    pub base: Vec<Grant>,
+    /// What this object has.
+    pub grants: Vec<Grant>,
+}
+
+const QUERY: &str = include_str!("acl.sql");
+
+/// Reads a query's grantors, grantees, privileges, grantable and defaults columns into the default and the actual privileges.
+pub(super) fn read_grants(row: &Row) -> Result<(Vec<Grant>, Vec<Grant>), tokio_postgres::Error> {
+    let grantors: Vec<String> = row.try_get("grantors")?;
+    let grantees: Vec<String> = row.try_get("grantees")?;
+    let privileges: Vec<String> = row.try_get("privileges")?;
+    let grantable: Vec<bool> = row.try_get("grantable")?;
+    let defaults: Vec<bool> = row.try_get("defaults")?;
+    let (mut base, mut grants) = (Vec::new(), Vec::new());
+    let roles = grantors.into_iter().zip(grantees);
+    let rights = privileges.into_iter().zip(grantable);
+    for (((grantor, grantee), (privilege, grantable)), is_default) in roles.zip(rights).zip(defaults) {
+        let grant = Grant { grantor, grantee, privilege, grantable };
+        if is_default { base.push(grant) } else { grants.push(grant) }
+    }
+    Ok((base, grants))
+}
+
+/// Reads the privileges of all objects.
+pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), Error> {
+    let mut acls = Vec::new();
+    each_row(client, catalog.version, "privilege", QUERY, |row| {
+        let (base, grants) = read_grants(row)?;
+        acls.push(Acl {
+            on: ObjectId::new(CatalogTable(row.try_get("catalog")?), row.try_get("oid")?),
+            column: row.try_get("column_number")?,
+            owner: row.try_get("owner")?,
+            base,
+            grants,
+        });
+        Ok(())
+    })
+    .await?;
+    catalog.acls = acls;
+    Ok(())
+}
+
+fn role(grantee: &str) -> String {
+    if grantee.is_empty() { "PUBLIC".to_owned() } else { ident(grantee) }
+}
+
+/// Grants of the same grantor, grantee and option together, in the order in which they first appear.
+fn grouped<'a>(grants: impl IntoIterator<Item = &'a Grant>) -> Vec<(&'a Grant, Vec<&'a str>)> {
+    let mut groups: Vec<(&Grant, Vec<&str>)> = Vec::new();
+    for grant in grants {
+        let same = groups.iter_mut().find(|(first, _)| {
+            first.grantor == grant.grantor && first.grantee == grant.grantee && first.grantable == grant.grantable
+        });
+        match same {
+            Some((_, privileges)) => privileges.push(&grant.privilege),
+            None => groups.push((grant, vec![&grant.privilege])),
+        }
+    }
+    groups
+}
+
+/// Who gives and takes what: the difference between two sets of privileges as `REVOKE` and `GRANT` phrases without their prefix.
+///
+/// `on` is what follows `ON`; `columns` follows every privilege; `owner` is who a superuser's `GRANT` counts as.
+pub(super) fn difference(base: &[Grant], grants: &[Grant], owner: &str, columns: &str, on: &str) -> Vec<(Option<String>, String)> {
+    let list = |privileges: &[&str]| {
+        let mut list = String::new();
+        for (i, privilege) in privileges.iter().enumerate() {
+            let _ = write!(list, "{}{privilege}{columns}", if i > 0 { ", " } else { "" });
+        }
+        list
+    };
+    let mut phrases = Vec::new();
+    for (grant, privileges) in grouped(base.iter().filter(|b| !grants.contains(b))) {
+        phrases.push((None, format!("REVOKE {} ON {on} FROM {}", list(&privileges), role(&grant.grantee))));
+    }
+    for (grant, privileges) in grouped(grants.iter().filter(|g| !base.contains(g))) {
+        let option = if grant.grantable { " WITH GRANT OPTION" } else { "" };
+        let grantor = (grant.grantor != owner).then(|| grant.grantor.clone());
+        phrases.push((grantor, format!("GRANT {} ON {on} TO {}{option}", list(&privileges), role(&grant.grantee))));
+    }
+    phrases
+}
+
+/// As a statement: only a grantor that is not the owner needs another session user. The several commands of such a
+/// statement are one message and so one transaction: if the middle one fails, the session user is put back.
+fn as_grantor(grantor: Option<&str>, sql: &str) -> String {
+    match grantor {
+        Some(grantor) => format!("SET SESSION AUTHORIZATION {}; {sql}; RESET SESSION AUTHORIZATION", ident(grantor)),
+        None => sql.to_owned(),
+    }
+}
+
+/// What `GRANT … ON` calls a kind of object.
+fn grant_keyword(keyword: &'static str) -> &'static str {
+    match keyword {
+        "VIEW" | "MATERIALIZED VIEW" | "FOREIGN TABLE" => "TABLE",
+        "DOMAIN" => "TYPE",
+        "SERVER" => "FOREIGN SERVER",
+        "AGGREGATE" => "FUNCTION",
+        other => other,
+    }
+}
+
+/// Makes the statements: those on schemas before the data, so that owners may use them; the others after, since the loader
+/// works with the owner's privileges, which may have been revoked.
+pub(crate) fn statements(context: &Context<'_>, drafts: &mut Vec<Draft>) {
+    let catalog = context.catalog;
+    for acl in &catalog.acls {
+        let Some((object, _)) = comment::target(catalog, acl.on, 0) else { continue };
+        let face = catalog.faces.get(&acl.on).unwrap_or(&object.face);
+        let on = format!("{} {}", grant_keyword(face.keyword), face.target);
+        let columns = if acl.column == 0 {
+            String::new()
+        } else {
+            match catalog.columns_of(acl.on.oid).iter().find(|column| i32::from(column.number) == acl.column) {
+                Some(column) => format!(" ({})", ident(&column.name)),
+                None => continue,
+            }
+        };
+        let mut phrases = difference(&acl.base, &acl.grants, &acl.owner, &columns, &on);
+        if is_public(object) {
+            for who in ["PUBLIC".to_owned(), ident(&acl.owner)].iter().rev() {
+                phrases.insert(0, (None, format!("REVOKE ALL ON {on} FROM {who}")));
+            }
+        }
+        for (grantor, sql) in phrases {
+            let mut draft = Draft::about(object, Part::Acl, as_grantor(grantor.as_deref(), &sql));
+            if object.id.catalog != CatalogTable::NAMESPACE {
+                draft.section = Section::AfterData;
+                draft.table = object.table;
+            }
+            drafts.push(draft);
+        }
+    }
+}
+
+/// Whether it is the schema `public` that every database is born with.
+fn is_public(object: &Object) -> bool {
+    object.id == ObjectId::new(CatalogTable::NAMESPACE, super::class::schema::PUBLIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(grantor: &str, grantee: &str, privilege: &str, grantable: bool) -> Grant {
+        Grant { grantor: grantor.into(), grantee: grantee.into(), privilege: privilege.into(), grantable }
+    }
+
+    #[test]
+    fn only_the_difference_is_said() {
+        let base = [grant("o", "o", "SELECT", false), grant("o", "", "EXECUTE", false)];
+        let now = [grant("o", "o", "SELECT", false), grant("o", "a\"b", "SELECT", true), grant("o", "a\"b", "INSERT", true)];
+        let phrases = difference(&base, &now, "o", "", "TABLE \"t\"");
+        assert_eq!(
+            phrases,
+            [
+                (None, "REVOKE EXECUTE ON TABLE \"t\" FROM PUBLIC".to_owned()),
+                (None, "GRANT SELECT, INSERT ON TABLE \"t\" TO \"a\"\"b\" WITH GRANT OPTION".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_foreign_grantor_gets_its_own_session_user() {
+        let phrases = difference(&[], &[grant("a", "b", "SELECT", false)], "o", " (\"c\")", "TABLE \"t\"");
+        let (grantor, sql) = &phrases[0];
+        assert_eq!(
+            as_grantor(grantor.as_deref(), sql),
+            "SET SESSION AUTHORIZATION \"a\"; GRANT SELECT (\"c\") ON TABLE \"t\" TO \"b\"; RESET SESSION AUTHORIZATION"
+        );
+    }
+}

@@ -1,0 +1,40 @@
+//! Enumerations.
+
+use tokio_postgres::Row;
+
+use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::plan::draft::{Context, Draft};
+use crate::plan::{ObjectName, Section};
+use crate::postgres::quote::{literal, qualified};
+
+/// The class.
+pub const CLASS: Class = Class { name: "enum", query: include_str!("enum.sql"), read };
+
+/// An enumeration.
+#[derive(Debug)]
+pub struct Enum {
+    /// Its labels, in their order; a type without any is possible.
+    pub labels: Vec<String>,
+}
+
+fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
+    let (schema, name): (String, String) = (row.try_get("schema")?, row.try_get("name")?);
+    catalog.push(Object {
+        id: ObjectId::new(CatalogTable::TYPE, row.try_get("oid")?),
+        parent: None,
+        face: Face::new("TYPE", qualified(&schema, &name)),
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name },
+        owner: Some(row.try_get("owner")?),
+        table: None,
+        definition: Box::new(Enum { labels: row.try_get("labels")? }),
+    });
+    Ok(())
+}
+
+impl Definition for Enum {
+    fn statements(&self, object: &Object, _: &Context<'_>, drafts: &mut Vec<Draft>) {
+        let labels: Vec<String> = self.labels.iter().map(|label| literal(label)).collect();
+        let sql = format!("CREATE TYPE {} AS ENUM ({})", object.face.target, labels.join(", "));
+        drafts.push(Draft::create(object, Section::BeforeData, sql));
+    }
+}

@@ -1,0 +1,39 @@
+//! Extensions, in the destination's own version of them; their members come with them.
+
+use tokio_postgres::Row;
+
+use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::plan::draft::{Context, Draft};
+use crate::plan::{ObjectName, Section};
+use crate::postgres::quote::ident;
+
+/// The class.
+pub const CLASS: Class = Class { name: "extension", query: include_str!("extension.sql"), read };
+
+/// An extension.
+#[derive(Debug)]
+pub struct Extension {
+    /// The schema of its members.
+    pub schema: String,
+}
+
+fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
+    let name: String = row.try_get("name")?;
+    catalog.push(Object {
+        id: ObjectId::new(CatalogTable::EXTENSION, row.try_get("oid")?),
+        parent: None,
+        face: Face::new("EXTENSION", ident(&name)),
+        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name },
+        owner: None,
+        table: None,
+        definition: Box::new(Extension { schema: row.try_get("schema")? }),
+    });
+    Ok(())
+}
+
+impl Definition for Extension {
+    fn statements(&self, object: &Object, _: &Context<'_>, drafts: &mut Vec<Draft>) {
+        let sql = format!("CREATE EXTENSION IF NOT EXISTS {} WITH SCHEMA {}", object.face.target, ident(&self.schema));
+        drafts.push(Draft::create(object, Section::BeforeData, sql));
+    }
+}

@@ -1,0 +1,334 @@
+//! Tables: ordinary, inheriting, typed, partitioned, partitions.
+//!
+//! A partition is made as a table of its own and attached afterwards, so that its columns keep the source's order.
+
+use std::fmt::Write as _;
+
+use tokio_postgres::Row;
+
+use super::column::{Column, options_list};
+use crate::finding::{Finding, Severity};
+use crate::object::{Catalog, Class, Definition, Face, Object, ObjectId};
+use crate::plan::draft::{Context, Draft, Part};
+use crate::plan::{ObjectName, ReplicaIdentity, Section};
+use crate::postgres::quote::{ident, literal, qualified};
+
+/// The class.
+pub const CLASS: Class = Class { name: "table", query: include_str!("table.sql"), read };
+
+/// A table that this one takes columns from, or is a partition of.
+#[derive(Debug)]
+struct Parent {
+    id: ObjectId,
+    /// Qualified and quoted.
+    name: String,
+}
+
+/// A table.
+#[derive(Debug)]
+pub struct Table {
+    /// Its rows are in its partitions.
+    pub is_partitioned: bool,
+    schema: String,
+    unlogged: bool,
+    partition_key: Option<String>,
+    /// The bound, for a partition.
+    bound: Option<String>,
+    parents: Vec<Parent>,
+    of_type: Option<String>,
+    options: Vec<String>,
+    toast_options: Vec<String>,
+    replica_identity: ReplicaIdentity,
+    row_security: bool,
+    force_row_security: bool,
+    access_method: Option<String>,
+}
+
+fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
+    let id = ObjectId::class(row.try_get("oid")?);
+    let (schema, name): (String, String) = (row.try_get("schema")?, row.try_get("name")?);
+    let oids: Vec<u32> = row.try_get::<_, Option<_>>("parent_oids")?.unwrap_or_default();
+    let schemas: Vec<String> = row.try_get::<_, Option<_>>("parent_schemas")?.unwrap_or_default();
+    let names: Vec<String> = row.try_get::<_, Option<_>>("parent_names")?.unwrap_or_default();
+    let parents = oids
+        .into_iter()
+        .zip(schemas.iter().zip(&names))
+        .map(|(oid, (schema, name))| Parent { id: ObjectId::class(oid), name: qualified(schema, name) })
+        .collect();
+    let replica_identity = match (row.try_get("replica_identity")?, row.try_get("replica_index")?) {
+        ("f", _) => ReplicaIdentity::Full,
+        ("i", Some(index)) => ReplicaIdentity::Index(index),
+        // An index that was dropped leaves nothing to identify rows by.
+        ("n" | "i", _) => ReplicaIdentity::Nothing,
+        _ => ReplicaIdentity::Default,
+    };
+    let is_partitioned = row.try_get("is_partitioned")?;
+    let table = Table {
+        is_partitioned,
+        schema: schema.clone(),
+        unlogged: row.try_get("unlogged")?,
+        partition_key: row.try_get("partition_key")?,
+        bound: row.try_get("bound")?,
+        parents,
+        of_type: row.try_get("of_type")?,
+        options: row.try_get::<_, Option<_>>("options")?.unwrap_or_default(),
+        toast_options: row.try_get::<_, Option<_>>("toast_options")?.unwrap_or_default(),
+        replica_identity,
+        row_security: row.try_get("row_security")?,
+        force_row_security: row.try_get("force_row_security")?,
+        access_method: row.try_get("access_method")?,
+    };
+    let with_oids: bool = row.try_get("with_oids")?;
+    let name = ObjectName { class: CLASS.name, schema: schema.clone(), parent: String::new(), name: name.clone() };
+    let object = Object {
+        id,
+        parent: None,
+        face: Face::new("TABLE", qualified(&schema, &name.name)),
+        name: name.clone(),
+        owner: Some(row.try_get("owner")?),
+        table: (!is_partitioned).then_some(id.oid),
+        definition: Box::new(table),
+    };
+    if catalog.push(object) {
+        catalog.tables.insert(id.oid, is_partitioned);
+        if with_oids {
+            catalog.findings.push(Finding {
+                severity: Severity::Warning,
+                database: String::new(),
+                code: "with_oids",
+                object: name.to_string(),
+                reason: "the table was made WITH OIDS; its hidden column oid does not exist from version 12 on".to_owned(),
+                fix: "if anything reads that column, copy it to an ordinary column on the source first".to_owned(),
+                statement: None,
+            });
+        }
+    }
+    Ok(())
+}
+
+impl Definition for Table {
+    fn statements(&self, object: &Object, context: &Context<'_>, drafts: &mut Vec<Draft>) {
+        let mut create = Draft::create(object, Section::BeforeData, self.create(object, context));
+        for parent in &self.parents {
+            create = create.needs(parent.id, Part::Create);
+        }
+        drafts.push(create);
+        self.defaults_apart(object, context, drafts);
+        for column in context.catalog.columns_of(object.id.oid) {
+            self.column_settings(object, column, drafts);
+        }
+        if let (Some(bound), Some(parent)) = (&self.bound, self.parents.first()) {
+            let sql = format!("ALTER TABLE ONLY {} ATTACH PARTITION {} {bound}", parent.name, object.face.target);
+            // An attached partition takes over what its parent has by then, and must have the parent's checks itself.
+            drafts.push(Draft::about(object, Part::Attach, sql).needs(parent.id, Part::Create));
+        }
+        self.replica_identity(object, context, drafts);
+        self.row_security(object, drafts);
+    }
+}
+
+impl Table {
+    fn create(&self, object: &Object, context: &Context<'_>) -> String {
+        let is_partition = self.bound.is_some();
+        let mut items = Vec::new();
+        for column in context.catalog.columns_of(object.id.oid) {
+            if column.is_local || is_partition {
+                items.extend(self.column(object, column, context));
+            } else if column.generated && column.default != self.inherited_default(column, context) {
+                // Another expression than the parent's can only be said here; the column stays the parent's in all else.
+                items.extend(self.column(object, column, context));
+            }
+        }
+        for check in context.catalog.checks.get(&object.id).map_or(&[][..], Vec::as_slice) {
+            if check.is_inline(context, is_partition) {
+                items.push(format!("CONSTRAINT {} {}", ident(&check.name), check.definition));
+            }
+        }
+        // Unlogged partitioned tables meant nothing before 18 and are refused from 18 on; their partitions keep the property.
+        let unlogged = if self.unlogged && !self.is_partitioned { "UNLOGGED " } else { "" };
+        let mut sql = format!("CREATE {unlogged}TABLE {}", object.face.target);
+        if let Some(of_type) = &self.of_type {
+            let _ = write!(sql, " OF {of_type}");
+        }
+        if self.of_type.is_none() || !items.is_empty() {
+            let _ = write!(sql, " (\n    {}\n)", items.join(",\n    "));
+            if items.is_empty() {
+                sql.truncate(sql.len() - "(\n    \n)".len());
+                sql.push_str("()");
+            }
+        }
+        if !is_partition && !self.parents.is_empty() {
+            let parents: Vec<&str> = self.parents.iter().map(|parent| parent.name.as_str()).collect();
+            let _ = write!(sql, "\nINHERITS ({})", parents.join(", "));
+        }
+        if let Some(key) = &self.partition_key {
+            let _ = write!(sql, "\nPARTITION BY {key}");
+        }
+        if let Some(method) = &self.access_method {
+            let _ = write!(sql, "\nUSING {}", ident(method));
+        }
+        let options = self.options.iter().map(|option| ("", option.as_str()));
+        let options = options_list(options.chain(self.toast_options.iter().map(|option| ("toast", option.as_str()))));
+        if !options.is_empty() {
+            let _ = write!(sql, "\nWITH ({options})");
+        }
+        sql
+    }
+
+    /// A column's entry in `CREATE TABLE`; a typed table names only columns that have something of their own.
+    fn column(&self, object: &Object, column: &Column, context: &Context<'_>) -> Option<String> {
+        let mut rest = String::new();
+        if let Some(default) = self.inline_default(column, context) {
+            let _ = if column.generated {
+                write!(rest, " GENERATED ALWAYS AS ({default}) STORED")
+            } else {
+                write!(rest, " DEFAULT {default}")
+            };
+        }
+        let identity = context.catalog.identities.get(&(object.id.oid, i32::from(column.number)));
+        if let (Some(kind), Some(sequence)) = (column.identity, identity) {
+            let _ = write!(rest, " GENERATED {kind} AS IDENTITY ({})", sequence.options);
+        }
+        if column.not_null {
+            rest.push_str(" NOT NULL");
+        }
+        if self.of_type.is_some() {
+            return (!rest.is_empty()).then(|| format!("{} WITH OPTIONS{rest}", ident(&column.name)));
+        }
+        // COMPRESSION comes before everything but the type in the grammar, COLLATE after it.
+        let compression = column.compression.map(|method| format!(" COMPRESSION {method}")).unwrap_or_default();
+        let collation = column.collation.as_ref().map(|name| format!(" COLLATE {name}")).unwrap_or_default();
+        Some(format!("{} {}{compression}{collation}{rest}", ident(&column.name), column.data_type))
+    }
+
+    fn inline_default<'a>(&self, column: &'a Column, context: &Context<'_>) -> Option<&'a str> {
+        let oid = column.default_oid?;
+        if context.repairs.apart.contains(&ObjectId::new(crate::object::CatalogTable::ATTRDEF, oid)) {
+            return None;
+        }
+        column.default.as_deref()
+    }
+
+    /// The default that the first parent with such a column gives.
+    fn inherited_default(&self, column: &Column, context: &Context<'_>) -> Option<String> {
+        let mut columns = self.parents.iter().flat_map(|parent| context.catalog.columns_of(parent.id.oid));
+        columns.find(|inherited| inherited.name == column.name)?.default.clone()
+    }
+
+    /// Defaults that can't stand in `CREATE TABLE`: opened loops, and inherited columns with a default of their own.
+    fn defaults_apart(&self, object: &Object, context: &Context<'_>, drafts: &mut Vec<Draft>) {
+        for column in context.catalog.columns_of(object.id.oid) {
+            let inherited_only = !column.is_local && self.bound.is_none();
+            let action = match (&column.default, column.default_oid) {
+                (Some(_), _) if column.generated => continue,
+                (Some(default), Some(oid)) => {
+                    let id = ObjectId::new(crate::object::CatalogTable::ATTRDEF, oid);
+                    let apart = context.repairs.apart.contains(&id);
+                    if !apart && !(inherited_only && self.inherited_default(column, context).as_ref() != Some(default)) {
+                        continue;
+                    }
+                    (format!("SET DEFAULT {default}"), apart.then_some(id))
+                }
+                // A parent's default that was dropped here.
+                _ if inherited_only && column.identity.is_none() && self.inherited_default(column, context).is_some() => {
+                    ("DROP DEFAULT".to_owned(), None)
+                }
+                _ => continue,
+            };
+            let (action, id) = action;
+            let sql = format!("ALTER TABLE ONLY {} ALTER COLUMN {} {action}", object.face.target, ident(&column.name));
+            let draft = Draft::about(object, Part::Setting, sql).needs(object.id, Part::Create);
+            drafts.push(match id {
+                Some(id) => Draft { part: Part::Create, ..draft.identity(id) },
+                None => draft,
+            });
+        }
+        for column in context.catalog.columns_of(object.id.oid) {
+            if column.not_null && !column.is_local && self.bound.is_none() && !self.inherited_not_null(column, context) {
+                let sql = format!("ALTER TABLE ONLY {} ALTER COLUMN {} SET NOT NULL", object.face.target, ident(&column.name));
+                drafts.push(Draft::about(object, Part::Setting, sql));
+            }
+        }
+    }
+
+    fn inherited_not_null(&self, column: &Column, context: &Context<'_>) -> bool {
+        let mut columns = self.parents.iter().flat_map(|parent| context.catalog.columns_of(parent.id.oid));
+        columns.any(|inherited| inherited.name == column.name && inherited.not_null)
+    }
+
+    fn column_settings(&self, object: &Object, column: &Column, drafts: &mut Vec<Draft>) {
+        let mut set = |action: String| {
+            let sql = format!("ALTER TABLE ONLY {} ALTER COLUMN {} {action}", object.face.target, ident(&column.name));
+            drafts.push(Draft::about(object, Part::Setting, sql));
+        };
+        if let Some(target) = column.statistics {
+            set(format!("SET STATISTICS {target}"));
+        }
+        if let Some(storage) = column.storage {
+            set(format!("SET STORAGE {storage}"));
+        }
+        if !column.options.is_empty() {
+            set(format!("SET ({})", options_list(column.options.iter().map(|option| ("", option.as_str())))));
+        }
+        // Where CREATE TABLE did not name the column, its compression is still to be said.
+        if let Some(method) = column.compression
+            && (self.of_type.is_some() || (!column.is_local && self.bound.is_none()))
+        {
+            set(format!("SET COMPRESSION {method}"));
+        }
+    }
+
+    fn replica_identity(&self, object: &Object, context: &Context<'_>, drafts: &mut Vec<Draft>) {
+        let change = context.options.replica_identity.get(&object.id.oid);
+        let (streaming, original) = match change {
+            Some(change) => (&change.streaming, &change.original),
+            None => (&self.replica_identity, &self.replica_identity),
+        };
+        let sql = |identity: &ReplicaIdentity| {
+            let identity = match identity {
+                ReplicaIdentity::Default => "DEFAULT".to_owned(),
+                ReplicaIdentity::Nothing => "NOTHING".to_owned(),
+                ReplicaIdentity::Full => "FULL".to_owned(),
+                ReplicaIdentity::Index(name) => format!("USING INDEX {}", ident(name)),
+            };
+            format!("ALTER TABLE ONLY {} REPLICA IDENTITY {identity}", object.face.target)
+        };
+        let with_index = |draft: Draft, identity: &ReplicaIdentity| match identity {
+            ReplicaIdentity::Index(name) => match context.catalog.index(&self.schema, name) {
+                Some(index) => draft.needs(index, Part::Create),
+                None => draft,
+            },
+            _ => draft,
+        };
+        if *streaming != ReplicaIdentity::Default {
+            let section = if matches!(streaming, ReplicaIdentity::Index(_)) { self.after_data() } else { Section::BeforeData };
+            let draft = Draft::about(object, Part::State, sql(streaming)).section(section).table(object.table);
+            drafts.push(with_index(draft, streaming));
+        }
+        if streaming != original {
+            let draft = Draft::about(object, Part::Cutover, sql(original)).section(Section::AtCutover).undo(sql(streaming));
+            drafts.push(with_index(draft, original));
+        }
+    }
+
+    fn row_security(&self, object: &Object, drafts: &mut Vec<Draft>) {
+        let sql = |action: &str| format!("ALTER TABLE {} {action} ROW LEVEL SECURITY", object.face.target);
+        if self.row_security {
+            drafts.push(Draft::about(object, Part::State, sql("ENABLE")).section(self.after_data()).table(object.table));
+        }
+        if self.force_row_security {
+            drafts.push(Draft::about(object, Part::Cutover, sql("FORCE")).section(Section::AtCutover).undo(sql("NO FORCE")));
+        }
+    }
+
+    /// When a partitioned table may be locked: a copy into one of its partitions holds a lock on it, and waiting for that one
+    /// would hold up the copies of all others.
+    fn after_data(&self) -> Section {
+        if self.is_partitioned { Section::AfterStreaming } else { Section::AfterData }
+    }
+}
+
+/// Whether the relation of this qualified, quoted name exists.
+pub fn relation_exists(target: &str) -> String {
+    format!("SELECT pg_catalog.to_regclass({}) IS NOT NULL", literal(target))
+}
