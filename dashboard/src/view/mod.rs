@@ -140,6 +140,11 @@ fn lag(bytes: Option<i64>, seconds: Option<f64>) -> String {
     }
 }
 
+/// A phase as people read it.
+fn words(phase: &str) -> String {
+    phase.replace('_', " ")
+}
+
 /// Thousandths as a percentage.
 fn percent(progress: u16) -> String {
     format!("{} %", progress / 10)
