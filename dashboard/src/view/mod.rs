@@ -16,6 +16,9 @@ use crate::read::{Check, Database, Event, Finding, FindingCounts, Mapping};
 pub use page::{Page, home};
 pub use tables::{TablesAddress, TablesQuery, tables};
 
+/// So many failing checks and findings are laid open; the rest is folded away, lest they hide what comes below.
+const OPEN: usize = 10;
+
 /// Old news: which control database has been silent, since when, and why.
 #[derive(Template)]
 #[template(path = "notices.html")]
