@@ -13,6 +13,8 @@ use crate::feed::News;
 use crate::format;
 use crate::read::{Check, Database, Event, Finding, FindingCounts, Mapping};
 
+#[cfg(test)]
+pub use page::{Fragment, Section};
 pub use page::{Page, home};
 pub use tables::{TablesAddress, TablesQuery, tables};
 
