@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Shared by every script here: where things live, and how to say what is happening.
 # Source it; it changes nothing on the machine.
 
@@ -37,7 +38,7 @@ as_root() {
 find_pg18() {
     local candidate
     for candidate in "${PG_CONFIG:-}" /usr/lib/postgresql/18/bin/pg_config "$PG18_PREFIX/bin/pg_config"; do
-        [ -n "$candidate" ] && [ -x "$candidate" ] || continue
+        [ -x "$candidate" ] || continue
         "$candidate" --version 2>/dev/null | grep -q ' 18' || continue
         [ -f "$("$candidate" --includedir-server)/postgres.h" ] || continue
         # The server itself must be there too, not just its headers.

@@ -69,6 +69,7 @@ build_pg18() {
     apt_install build-essential bison flex perl pkg-config libreadline-dev zlib1g-dev libssl-dev libicu-dev \
         liblz4-dev libzstd-dev libxml2-dev dpkg-dev
     # The mirror is the one this machine already uses; the package lists stay private to this build.
+    # shellcheck disable=SC2016  # apt's own placeholders
     uri="${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 2>/dev/null | grep -E '/debian/? ' | head -n 1 | cut -d' ' -f1)}"
     [ -n "$uri" ] || fail "no Debian mirror in this machine's apt sources; give DEBIAN_MIRROR=http://…/debian, or install PostgreSQL 18 with its headers yourself (and give PG_CONFIG=… if it is in an unusual place)"
     if [ ! -e "$keyring" ]; then

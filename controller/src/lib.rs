@@ -5,3 +5,4 @@ pub mod finding;
 pub mod object;
 pub mod plan;
 pub mod postgres;
+pub mod provision;

@@ -2,20 +2,8 @@
 
 use tokio_postgres::GenericClient;
 
+pub use crate::plan::ReplicaIdentity;
 use crate::postgres::quote;
-
-/// Replica identity of a table, as `pg_class.relreplident` has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReplicaIdentity {
-    /// The primary key, if there is one.
-    Default,
-    /// This index.
-    Index(String),
-    /// The whole old row.
-    Full,
-    /// None.
-    Nothing,
-}
 
 impl ReplicaIdentity {
     /// The words after `REPLICA IDENTITY`.
