@@ -80,9 +80,9 @@ async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Re
     let mut findings = Vec::new();
     let fail = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     // What an earlier run made is ours, and no obstacle.
-    let has_control =
-        control::exists(&destination, &at_destination, &config.control_database).await.map_err(|e| fail(&e))?;
-    let control = if has_control { Some(destination.connect(&config.control_database).await.map_err(|e| fail(&e))?) } else { None };
+    let has_control = control::exists(&destination, &at_destination, &config.control_database).await.map_err(|e| fail(&e))?;
+    let control =
+        if has_control { Some(destination.connect(&config.control_database).await.map_err(|e| fail(&e))?) } else { None };
     let effects = match &control {
         Some(control) => known_effects(control, name).await?,
         None => Vec::new(),
@@ -102,7 +102,10 @@ async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Re
         let mut session = match source.connect(&database).await {
             Ok(session) => session,
             Err(error) => {
-                findings.push(Finding { database: database.clone(), ..failed("unreachable", &format!("database {database}"), &error) });
+                findings.push(Finding {
+                    database: database.clone(),
+                    ..failed("unreachable", &format!("database {database}"), &error)
+                });
                 continue;
             }
         };

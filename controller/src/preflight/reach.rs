@@ -12,7 +12,10 @@ pub async fn reach(source: &Endpoint, destination: &Endpoint) -> Result<(Session
         (Ok(at_source), Ok(at_destination)) => Ok((at_source, at_destination)),
         (at_source, at_destination) => {
             let failed = [("source", source, at_source.err()), ("destination", destination, at_destination.err())];
-            Err(failed.into_iter().filter_map(|(side, endpoint, error)| Some(finding(side, endpoint, &error?.to_string()))).collect())
+            Err(failed
+                .into_iter()
+                .filter_map(|(side, endpoint, error)| Some(finding(side, endpoint, &error?.to_string())))
+                .collect())
         }
     }
 }
@@ -24,6 +27,8 @@ fn finding(side: &str, endpoint: &Endpoint, reason: &str) -> Finding {
         "unreachable",
         format!("{side} {name}"),
         reason,
-        format!("look at host, port, user, password and sslmode of [instances.{name}], at pg_hba.conf there, and whether the server runs"),
+        format!(
+            "look at host, port, user, password and sslmode of [instances.{name}], at pg_hba.conf there, and whether the server runs"
+        ),
     )
 }

@@ -272,8 +272,7 @@ impl Database {
         let names = self.names.clone();
         let source = self.source().await?;
         let slot = slot::observe(source, &names).await.map_err(Error::doing("looking at the slot"))?;
-        let published =
-            publication::observe(source, &names).await.map_err(Error::doing("looking at the publication"))?;
+        let published = publication::observe(source, &names).await.map_err(Error::doing("looking at the publication"))?;
         let tables = table::read(source).await.map_err(Error::doing("reading the source's tables"))?;
         let mut subscription = None;
         let mut states = HashMap::new();
@@ -380,16 +379,8 @@ impl Database {
         let name = self.name.clone();
         let control = Arc::clone(&self.context.control);
         let (definition, unknown) = carry::definition(self.source().await?, &control, &name).await?;
-        let effect = ledger::record(
-            &control,
-            &self.context.mapping,
-            Side::Destination,
-            &name,
-            Kind::Database,
-            &name,
-            &json!({}),
-        )
-        .await?;
+        let effect =
+            ledger::record(&control, &self.context.mapping, Side::Destination, &name, Kind::Database, &name, &json!({})).await?;
         let temporary = format!("pg_migrator_new_{effect}");
         let run = |sql: String| {
             let control = Arc::clone(&control);
@@ -475,16 +466,8 @@ impl Database {
 
     async fn create_slot(&mut self) -> Result<(), Error> {
         let (names, name) = (self.names.clone(), self.name.clone());
-        ledger::record(
-            &self.context.control,
-            &self.context.mapping,
-            Side::Source,
-            &name,
-            Kind::Slot,
-            &names.slot,
-            &json!({}),
-        )
-        .await?;
+        ledger::record(&self.context.control, &self.context.mapping, Side::Source, &name, Kind::Slot, &names.slot, &json!({}))
+            .await?;
         let context = self.context.clone();
         let source = self.source().await?;
         telling_blockers(&context, &name, slot::create(source, &names)).await?;
@@ -558,15 +541,10 @@ impl Database {
             }
             let _ = signals.send(schema::Signal::CopyOver);
         };
-        let building = schema::build(
-            &context.destination,
-            &name,
-            &plan.statements,
-            Section::AfterData,
-            builders,
-            &mut signalled,
-            |n| board.database(&name, |view| view.statements_done += n),
-        );
+        let building =
+            schema::build(&context.destination, &name, &plan.statements, Section::AfterData, builders, &mut signalled, |n| {
+                board.database(&name, |view| view.statements_done += n)
+            });
         let (copied, (), built) = tokio::join!(copying, handling, building);
         drop((permits, build_permits));
         let findings: Vec<Finding> = failed.iter().map(|(_, finding)| Finding::clone(finding)).collect();
@@ -734,9 +712,8 @@ async fn telling_blockers<T>(context: &Context, database: &str, work: impl Futur
     let observer = async {
         let Ok(session) = context.source.connect(database).await else { return };
         loop {
-            let waiting = context.board.database(database, |view| {
-                !view.tables.values().any(|t| matches!(t.stage, TableStage::Copying(_)))
-            });
+            let waiting =
+                context.board.database(database, |view| !view.tables.values().any(|t| matches!(t.stage, TableStage::Copying(_))));
             if !waiting {
                 return;
             }
@@ -775,7 +752,9 @@ pub async fn target(destination: &Session, name: &str, effects: &[SideEffect]) -
     let Some(row) = row else { return Ok(Target::Missing) };
     let oid: u32 = row.get(0);
     let ours = effects.iter().any(|e| {
-        e.kind == Kind::Database && e.object == name && e.detail.get("oid").and_then(serde_json::Value::as_u64) == Some(u64::from(oid))
+        e.kind == Kind::Database
+            && e.object == name
+            && e.detail.get("oid").and_then(serde_json::Value::as_u64) == Some(u64::from(oid))
     });
     Ok(if ours { Target::Ours } else { Target::Foreign })
 }

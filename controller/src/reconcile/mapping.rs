@@ -394,7 +394,8 @@ impl Mapping {
         }
         if request.requested_at.elapsed().unwrap_or_default() > limit {
             let blockers: Vec<String> = row.get("blockers");
-            self.answer(control, request, false, &json!({ "error": "not ready within the time limit", "blockers": blockers })).await?;
+            self.answer(control, request, false, &json!({ "error": "not ready within the time limit", "blockers": blockers }))
+                .await?;
         }
         Ok(false)
     }
@@ -556,13 +557,8 @@ pub async fn instance_findings(
         connections,
         slot_prefix: prefix.clone(),
     };
-    let at_destination = preflight::DestinationNeeds {
-        streams: selected.len(),
-        connections,
-        subscription_prefix: prefix,
-        databases: names,
-        ours,
-    };
+    let at_destination =
+        preflight::DestinationNeeds { streams: selected.len(), connections, subscription_prefix: prefix, databases: names, ours };
     let mut findings = preflight::source(source, source.version(), &at_source).await?;
     findings.extend(preflight::destination(destination, destination.version(), &at_destination).await?);
     Ok(findings)
@@ -570,11 +566,7 @@ pub async fn instance_findings(
 
 /// The databases of the source that take part: OID and name. `postgres`, which every instance has, takes part only if
 /// somebody has made something in it.
-pub async fn databases(
-    endpoint: &Endpoint,
-    source: &Session,
-    settings: &config::Mapping,
-) -> Result<Vec<(u32, String)>, Error> {
+pub async fn databases(endpoint: &Endpoint, source: &Session, settings: &config::Mapping) -> Result<Vec<(u32, String)>, Error> {
     let rows = source
         .query(
             "SELECT oid, datname FROM pg_catalog.pg_database

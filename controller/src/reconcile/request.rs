@@ -103,12 +103,7 @@ pub async fn started(control: &Client, id: i64) -> Result<(), tokio_postgres::Er
 }
 
 /// Answers a request.
-pub async fn finished(
-    control: &Client,
-    id: i64,
-    succeeded: bool,
-    report: &Value,
-) -> Result<(), tokio_postgres::Error> {
+pub async fn finished(control: &Client, id: i64, succeeded: bool, report: &Value) -> Result<(), tokio_postgres::Error> {
     control
         .execute(
             "UPDATE migrator.request SET started_at = COALESCE(started_at, clock_timestamp()), finished_at = clock_timestamp(),

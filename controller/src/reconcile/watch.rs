@@ -143,18 +143,19 @@ impl Watcher {
         };
         context.board.database(database, |view| {
             if let Some(tables) = &tables_of_source {
-                let carried: Vec<Table> = tables
-                    .iter()
-                    .filter(|t| view.tables.contains_key(&(t.schema.clone(), t.name.clone())))
-                    .cloned()
-                    .collect();
+                let carried: Vec<Table> =
+                    tables.iter().filter(|t| view.tables.contains_key(&(t.schema.clone(), t.name.clone()))).cloned().collect();
                 view.set_tables(&carried);
             }
             for ((schema, name), state) in &self.states {
-                view.set_stage(schema, name, match state {
-                    TableState::Ready => TableStage::Streaming,
-                    TableState::Attached(lsn) => TableStage::Attached(*lsn),
-                });
+                view.set_stage(
+                    schema,
+                    name,
+                    match state {
+                        TableState::Ready => TableStage::Streaming,
+                        TableState::Attached(lsn) => TableStage::Attached(*lsn),
+                    },
+                );
             }
             // A table that is shown and not attached is one that failed: it counts as one that is not ready.
             facts.tables = view.tables.len();

@@ -8,14 +8,14 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::json;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::Names;
 use crate::config::ReplicaIdentityPolicy;
 use crate::copy::{ReplicaIdentity, Table};
 use crate::finding::{Finding, Severity};
-use crate::ledger::{self, Kind, SideEffect, Side};
+use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::postgres::{quote, retry};
 
 /// Publishing failed as a whole; single tables that can't be published are findings instead.
@@ -198,28 +198,19 @@ async fn put_identity_right(
     }
     ledger::record(control, mapping, Side::Source, database, Kind::ReplicaIdentity, &table.sql_name(), &identity_detail(table))
         .await?;
-    set_identity(source, &table.sql_name(), &wanted)
-        .await
-        .map(|()| Ok(()))
-        .or_else(|error| {
-            if retry::is_transient(&error) {
-                Err(Error::Statement { publication: table.label(), doing: "given a replica identity", source: error })
-            } else {
-                Ok(Err(refused(database, table, &retry::message(&error))))
-            }
-        })
+    set_identity(source, &table.sql_name(), &wanted).await.map(|()| Ok(())).or_else(|error| {
+        if retry::is_transient(&error) {
+            Err(Error::Statement { publication: table.label(), doing: "given a replica identity", source: error })
+        } else {
+            Ok(Err(refused(database, table, &retry::message(&error))))
+        }
+    })
 }
 
 /// `ALTER TABLE … REPLICA IDENTITY`, without ever queueing up for its lock for longer than two seconds.
-pub async fn set_identity(
-    source: &Client,
-    table: &str,
-    identity: &ReplicaIdentity,
-) -> Result<(), tokio_postgres::Error> {
-    let statement = format!(
-        "BEGIN; SET LOCAL lock_timeout = '2s'; ALTER TABLE ONLY {table} REPLICA IDENTITY {}; COMMIT",
-        identity.clause()
-    );
+pub async fn set_identity(source: &Client, table: &str, identity: &ReplicaIdentity) -> Result<(), tokio_postgres::Error> {
+    let statement =
+        format!("BEGIN; SET LOCAL lock_timeout = '2s'; ALTER TABLE ONLY {table} REPLICA IDENTITY {}; COMMIT", identity.clause());
     loop {
         match source.batch_execute(&statement).await {
             Ok(()) => return Ok(()),
@@ -272,12 +263,9 @@ mod tests {
 
     #[test]
     fn the_ledger_gives_back_what_was_there() {
-        for identity in [
-            ReplicaIdentity::Default,
-            ReplicaIdentity::Index("we\"ird".into()),
-            ReplicaIdentity::Full,
-            ReplicaIdentity::Nothing,
-        ] {
+        for identity in
+            [ReplicaIdentity::Default, ReplicaIdentity::Index("we\"ird".into()), ReplicaIdentity::Full, ReplicaIdentity::Nothing]
+        {
             let effect = SideEffect {
                 id: 1,
                 side: Side::Source,
