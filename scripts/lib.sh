@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Shared by every script here: where things live, and how to say what is happening.
 # Source it; it changes nothing on the machine.
 
@@ -37,7 +38,7 @@ as_root() {
 find_pg18() {
     local candidate
     for candidate in "${PG_CONFIG:-}" /usr/lib/postgresql/18/bin/pg_config "$PG18_PREFIX/bin/pg_config"; do
-        [ -n "$candidate" ] && [ -x "$candidate" ] || continue
+        [ -x "$candidate" ] || continue
         "$candidate" --version 2>/dev/null | grep -q ' 18' || continue
         [ -f "$("$candidate" --includedir-server)/postgres.h" ] || continue
         # The server itself must be there too, not just its headers.
@@ -58,4 +59,39 @@ find_old_server() {
         fi
     done
     return 1
+}
+
+# Ends with what to do when something that building needs is missing.
+require_build_tools() {
+    command -v cargo >/dev/null || fail "Rust is missing: install it with rustup (https://rustup.rs), then: make setup"
+    [ -x "$PGRX_ROOT/bin/cargo-pgrx" ] || fail "cargo-pgrx $PGRX_VERSION is missing; run: make setup"
+}
+
+# Sets pg_config, and tells pgrx to build against it. Every script that compiles calls it, because cargo rebuilds the
+# bindings (a minute) when this changes. The user's own pgrx configuration is neither read nor written.
+use_pgrx() {
+    pg_config="$(find_pg18)" || fail "no PostgreSQL 18 with headers here; run: make setup, or give PG_CONFIG=/path/to/pg_config"
+    if [ -n "${PG_CONFIG:-}" ] && [ "$pg_config" != "$PG_CONFIG" ]; then
+        fail "$PG_CONFIG is not the pg_config of a PostgreSQL 18 with its headers"
+    fi
+    export PGRX_PG_CONFIG_PATH="$pg_config"
+}
+
+# Prints the folder cargo builds in.
+target_dir() {
+    case "${CARGO_TARGET_DIR:-}" in
+        "") echo "$ROOT/target" ;;
+        /*) echo "$CARGO_TARGET_DIR" ;;
+        *)  echo "$ROOT/$CARGO_TARGET_DIR" ;;
+    esac
+}
+
+# Prints the folder below target_dir that a cargo profile builds in.
+profile_dir() {
+    if [ "$1" = dev ]; then echo debug; else echo "$1"; fi
+}
+
+# Prints the folder that holds the extension's files as they lie below /, built with a profile.
+extension_package() {
+    echo "$(target_dir)/$(profile_dir "$1")/migrator-pg18"
 }

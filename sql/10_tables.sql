@@ -41,8 +41,10 @@ CREATE TABLE migrator.request (
     CHECK ((finished_at IS NULL) = (succeeded IS NULL))
 );
 COMMENT ON TABLE migrator.request IS 'What operators asked for, in order, and what came of it.';
--- One cutover or completion at a time for a mapping: a second call while one runs is told so instead of queueing up.
-CREATE UNIQUE INDEX request_open ON migrator.request (mapping, kind) WHERE finished_at IS NULL;
+-- One request of a kind at a time for a mapping: a second call while one runs is told so instead of queueing up. Copies and
+-- comparisons may be asked for side by side as long as they are of different things.
+CREATE UNIQUE INDEX request_open ON migrator.request
+    (mapping, kind, (CASE WHEN kind IN ('resync', 'verify') THEN arguments ELSE '{}' END)) WHERE finished_at IS NULL;
 
 CREATE TABLE migrator.mapping (
     mapping             text PRIMARY KEY,
@@ -175,3 +177,19 @@ CREATE TABLE migrator.cutover_check (
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (mapping, database, name)
 );
+
+-- pg_dump of a control database carries every row: the extension makes the tables, the dump fills them. Identity sequences too,
+-- so that new rows do not take the numbers of restored ones.
+-- One command a relation, since each updates the extension's one catalog row.
+DO $$
+DECLARE
+    relation regclass;
+BEGIN
+    FOR relation IN
+        SELECT c.oid FROM pg_catalog.pg_class c
+        WHERE c.relnamespace = 'migrator'::regnamespace AND c.relkind IN ('r', 'S') ORDER BY c.oid
+    LOOP
+        PERFORM pg_catalog.pg_extension_config_dump(relation, '');
+    END LOOP;
+END
+$$;

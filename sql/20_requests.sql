@@ -44,8 +44,9 @@ AS $$
 DECLARE
     obstacles text[];
 BEGIN
-    IF timeout <= interval '0' THEN
-        RAISE EXCEPTION 'the time limit of a cutover must be positive, not %', timeout USING ERRCODE = 'invalid_parameter_value';
+    IF timeout IS NULL OR timeout <= interval '0' OR NOT isfinite(timeout) THEN
+        RAISE EXCEPTION 'the time limit of a cutover must be positive and finite, not %', COALESCE(timeout::text, 'null')
+            USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT r.blockers INTO obstacles FROM migrator.cutover_ready() r WHERE r.mapping = cutover.mapping AND NOT r.ready;
     IF FOUND THEN
@@ -71,7 +72,7 @@ BEGIN
                    WHERE r.mapping = mark_complete.mapping AND r.kind = 'cutover' AND r.succeeded) THEN
         SELECT r.blockers INTO obstacles FROM migrator.cutover_ready() r WHERE r.mapping = mark_complete.mapping AND NOT r.ready;
         IF FOUND THEN
-            RAISE EXCEPTION 'mapping % can not be completed: it has not been cut over and is not ready to be', quote_literal(mark_complete.mapping)
+            RAISE EXCEPTION 'mapping % cannot be completed: it has not been cut over and is not ready to be', quote_literal(mark_complete.mapping)
                 USING ERRCODE = 'object_not_in_prerequisite_state',
                       DETAIL = array_to_string(obstacles, E'\n'),
                       HINT = 'select * from migrator.cutover_checks where not ok shows what to do about each.';

@@ -14,13 +14,28 @@ CREATE VIEW migrator.tables AS SELECT * FROM migrator.table_state;
 COMMENT ON VIEW migrator.tables IS 'One row a table that holds rows: ordinary tables and the leaves of partition trees.';
 
 CREATE VIEW migrator.sequences AS SELECT * FROM migrator.sequence_state;
+COMMENT ON VIEW migrator.sequences IS 'One row a sequence: the value last carried to the destination.';
+
 CREATE VIEW migrator.roles AS SELECT * FROM migrator.role_state;
+COMMENT ON VIEW migrator.roles IS 'One row a role of the source: created, merged into one that was there, skipped, or failed.';
+
 CREATE VIEW migrator.findings AS SELECT * FROM migrator.finding;
+COMMENT ON VIEW migrator.findings IS 'What to know or do, with object, reason and fix; resolved_at tells those that no longer hold.';
+
 CREATE VIEW migrator.events AS SELECT * FROM migrator.event;
+COMMENT ON VIEW migrator.events IS 'What happened, in order.';
+
 CREATE VIEW migrator.lag_history AS SELECT * FROM migrator.lag_sample;
+COMMENT ON VIEW migrator.lag_history IS 'The lag of each database over the last day.';
+
 CREATE VIEW migrator.side_effects AS SELECT * FROM migrator.side_effect;
+COMMENT ON VIEW migrator.side_effects IS 'The ledger: every change made to a source or the destination, and whether it has been undone.';
+
 CREATE VIEW migrator.requests AS SELECT * FROM migrator.request;
+COMMENT ON VIEW migrator.requests IS 'What operators asked for, how far it is and what came of it.';
+
 CREATE VIEW migrator.cutover_checks AS SELECT * FROM migrator.cutover_check;
+COMMENT ON VIEW migrator.cutover_checks IS 'One row per fact that a cutover needs: whether it holds, and if not, what to do.';
 
 CREATE FUNCTION migrator.status()
     RETURNS TABLE (mapping text, source text, destination text, database text, status text, phase text,
@@ -66,6 +81,7 @@ CREATE FUNCTION migrator.cutover_ready(mapping text) RETURNS boolean
 BEGIN ATOMIC
     SELECT COALESCE((SELECT r.ready FROM migrator.cutover_ready() r WHERE r.mapping = cutover_ready.mapping), false);
 END;
+COMMENT ON FUNCTION migrator.cutover_ready(text) IS 'Whether every fact needed for a cutover of this mapping holds; false for a mapping that does not exist.';
 
 CREATE FUNCTION migrator.cutover_instructions(mapping text) RETURNS SETOF text
     LANGUAGE sql STABLE STRICT

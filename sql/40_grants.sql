@@ -20,6 +20,7 @@ GRANT SELECT ON migrator.mappings, migrator.databases, migrator.tables, migrator
 GRANT EXECUTE ON FUNCTION migrator.status(), migrator.cutover_ready(), migrator.cutover_ready(text), migrator.cutover_instructions(text),
     migrator.controller_seen(text) TO pg_monitor, migrator_operator;
 
-GRANT SELECT, INSERT ON migrator.request TO migrator_operator;
+-- Who asked and when, and what came of it, is not the operator's to write.
+GRANT SELECT, INSERT (mapping, kind, arguments) ON migrator.request TO migrator_operator;
 GRANT EXECUTE ON FUNCTION migrator.request(text, text, jsonb), migrator.cutover(text, interval), migrator.mark_complete(text),
     migrator.pause(text), migrator.resume(text), migrator.resync(text, text, text), migrator.verify(text, text, text) TO migrator_operator;

@@ -1,1 +1,28 @@
-//! Real clusters for the scenarios in `tests/`.
+//! Real clusters for the scenarios in `tests/` and for the demo.
+//!
+//! # Layout
+//!
+//! - [`cluster`] boots one PostgreSQL server of a given major version and takes it away again, whatever happens.
+//! - [`pair`] is a source and a PostgreSQL 18 destination; [`databases`] are what is loaded into the source.
+//! - [`controller`] runs the `pg-migrator` binary between them: starts it, kills it, asks it things, waits for facts.
+//! - [`workload`] keeps changing every table while that happens.
+//! - [`compare`] and [`dump_diff`] are the oracles. They are independent of pg-migrator's code: the servers count and
+//!   hash their own rows, and `pg_dump` describes the schemas.
+//! - [`browser`] and [`http`] look at the dashboard.
+
+pub mod browser;
+pub mod cluster;
+pub mod compare;
+pub mod controller;
+pub mod databases;
+pub mod dump_diff;
+pub mod error;
+pub mod http;
+pub mod pair;
+pub mod workload;
+
+pub use cluster::Cluster;
+pub use controller::{ConfigFile, Controller, Mapping};
+pub use error::{Error, Result};
+pub use pair::Pair;
+pub use workload::{Workload, Writers};

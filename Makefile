@@ -1,0 +1,8 @@
+.PHONY: setup build install demo test lint
+
+setup:   ; scripts/setup.sh
+build:   ; scripts/build.sh
+install: ; scripts/install.sh
+demo:    ; scripts/demo.sh
+test:    ; scripts/test.sh
+lint:    ; scripts/lint.sh

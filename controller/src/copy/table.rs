@@ -1,0 +1,99 @@
+//! Tables as the copy sees them: leaves that hold rows.
+
+use tokio_postgres::Client;
+
+pub use crate::plan::ReplicaIdentity;
+use crate::postgres::quote;
+
+impl ReplicaIdentity {
+    /// The words after `REPLICA IDENTITY`.
+    pub fn clause(&self) -> String {
+        match self {
+            Self::Default => "DEFAULT".to_owned(),
+            Self::Index(index) => format!("USING INDEX {}", quote::ident(index)),
+            Self::Full => "FULL".to_owned(),
+            Self::Nothing => "NOTHING".to_owned(),
+        }
+    }
+}
+
+/// A leaf table on the source.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// OID on the source.
+    pub oid: u32,
+    /// Schema.
+    pub schema: String,
+    /// Name.
+    pub name: String,
+    /// Role that owns it.
+    pub owner: String,
+    /// Size of its main fork, bytes.
+    pub bytes: i64,
+    /// Valid indexes: what will have to be built after the copy.
+    pub index_count: i64,
+    /// What it has now.
+    pub replica_identity: ReplicaIdentity,
+    /// Whether what it has now identifies rows.
+    pub has_usable_identity: bool,
+    /// A unique index over columns that are not null, fit to be one.
+    pub candidate_index: Option<String>,
+    /// Columns that hold values of their own (generated ones do not), in order.
+    pub columns: Vec<String>,
+    /// Names and types of all columns, to be compared with the other side's.
+    pub fingerprint: String,
+}
+
+impl Table {
+    /// Quoted and qualified.
+    pub fn sql_name(&self) -> String {
+        quote::qualified(&self.schema, &self.name)
+    }
+
+    /// For people: `schema.name`.
+    pub fn label(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+
+    /// The column list of COPY with its parentheses; empty for a table without columns.
+    pub fn column_list(&self) -> String {
+        if self.columns.is_empty() {
+            String::new()
+        } else {
+            format!("({})", quote::ident_list(self.columns.iter().map(String::as_str)))
+        }
+    }
+}
+
+/// Reads the tables of a database, largest first, as of the client's snapshot.
+pub async fn read(client: &Client) -> Result<Vec<Table>, tokio_postgres::Error> {
+    let rows = client.query(include_str!("tables.sql"), &[]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let letter: String = row.get("replica_identity");
+            let identity_index: Option<String> = row.get("identity_index");
+            let has_primary_key: bool = row.get("has_primary_key");
+            let (replica_identity, has_usable_identity) = match (letter.as_str(), identity_index) {
+                ("i", Some(index)) => (ReplicaIdentity::Index(index), true),
+                // The index it named is gone: the server treats that as none.
+                ("i", None) | ("n", _) => (ReplicaIdentity::Nothing, false),
+                ("f", _) => (ReplicaIdentity::Full, true),
+                _ => (ReplicaIdentity::Default, has_primary_key),
+            };
+            Table {
+                oid: row.get("oid"),
+                schema: row.get("schema"),
+                name: row.get("name"),
+                owner: row.get("owner"),
+                bytes: row.get("bytes"),
+                index_count: row.get("index_count"),
+                replica_identity,
+                has_usable_identity,
+                candidate_index: row.get("candidate_index"),
+                columns: row.get("columns"),
+                fingerprint: row.get("fingerprint"),
+            }
+        })
+        .collect())
+}

@@ -1,0 +1,42 @@
+-- The tables that hold rows which logical replication carries: ordinary tables and leaf partitions, permanent, not an
+-- extension's own. Runs on every version from 10 on, in psql as it stands.
+-- attgenerated came with 12: read through to_jsonb, which gives null where a column is not there.
+SELECT c.oid,
+       n.nspname                                     AS schema,
+       c.relname                                     AS name,
+       pg_catalog.pg_get_userbyid(c.relowner)        AS owner,
+       pg_catalog.pg_relation_size(c.oid)            AS bytes,
+       c.relreplident::text                          AS replica_identity,
+       (SELECT count(*) FROM pg_catalog.pg_index i
+         WHERE i.indrelid = c.oid AND i.indisvalid)  AS index_count,
+       (SELECT count(*) > 0 FROM pg_catalog.pg_index i
+         WHERE i.indrelid = c.oid AND i.indisprimary AND i.indisvalid AND i.indimmediate) AS has_primary_key,
+       -- The index a replica identity names, where it names one that is usable.
+       (SELECT x.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+         WHERE i.indrelid = c.oid AND i.indisreplident AND i.indisvalid)    AS identity_index,
+       -- The narrowest unique index that could serve as one.
+       (SELECT x.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+         WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
+           AND i.indpred IS NULL AND i.indexprs IS NULL
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                            WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[]) AND NOT a.attnotnull)
+         ORDER BY i.indnatts, x.relname LIMIT 1)     AS candidate_index,
+       a.columns,
+       a.fingerprint
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (
+    SELECT COALESCE(array_agg(t.attname::text ORDER BY t.attnum) FILTER (WHERE t.generated = ''), '{}') AS columns,
+           COALESCE(string_agg(t.attname || ' ' || pg_catalog.format_type(t.atttypid, t.atttypmod)
+                               || CASE WHEN t.generated <> '' THEN ' generated' ELSE '' END, ', ' ORDER BY t.attname COLLATE "C"), '') AS fingerprint
+    FROM (SELECT g.attname, g.attnum, g.atttypid, g.atttypmod,
+                 COALESCE(pg_catalog.to_jsonb(g) ->> 'attgenerated', '') AS generated
+          FROM pg_catalog.pg_attribute g
+          WHERE g.attrelid = c.oid AND g.attnum > 0 AND NOT g.attisdropped) t
+) a
+WHERE c.relkind = 'r'
+  AND c.relpersistence = 'p'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                   WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY bytes DESC, schema, name

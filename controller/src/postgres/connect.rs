@@ -1,0 +1,329 @@
+//! Connections: one way to open them, always labelled, always with keepalives, never with a stray timeout.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use futures_util::future::poll_fn;
+use secrecy::ExposeSecret as _;
+use tokio::sync::mpsc;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{AsyncMessage, Client, NoTls, Socket};
+
+use super::{ServerVersion, quote, retry, tls};
+use crate::config::{Instance, SslMode};
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server can't be reached or refused us.
+    #[error("can't connect to {instance} ({host}:{port}), database {database}: {}", retry::message(.source))]
+    Connect {
+        /// Name in the configuration.
+        instance: String,
+        /// Where it was looked for.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// The database asked for.
+        database: String,
+        /// What the driver or the server said.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// The certificates can't be used.
+    #[error("the TLS settings of {instance} can't be used: {source}")]
+    Tls {
+        /// Name in the configuration.
+        instance: String,
+        /// What OpenSSL said.
+        #[source]
+        source: openssl::error::ErrorStack,
+    },
+    /// The server answered oddly to the first statements.
+    #[error("can't set up a session on {instance}, database {database}: {}", retry::message(.source))]
+    Setup {
+        /// Name in the configuration.
+        instance: String,
+        /// The database connected to.
+        database: String,
+        /// What the server said.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+}
+
+impl Error {
+    /// Whether trying again may help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { source, .. } | Self::Setup { source, .. } => retry::is_transient(source),
+            Self::Tls { .. } => false,
+        }
+    }
+}
+
+/// An instance and its name, ready to be connected to on behalf of a mapping.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Name in the configuration.
+    pub name: String,
+    /// How to reach it.
+    pub instance: Instance,
+    /// `application_name` of every session: by it a restarted controller finds what its predecessor left running.
+    pub application_name: String,
+}
+
+/// An open session: the driver's client, and the version of the server behind it.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    version: ServerVersion,
+}
+
+impl Session {
+    /// The server's version.
+    pub fn version(&self) -> ServerVersion {
+        self.version
+    }
+
+    /// The driver's client alone.
+    pub fn into_client(self) -> Client {
+        self.client
+    }
+}
+
+impl Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+/// What holds in every session: names are always qualified, nothing of a role's or database's own settings cuts us short
+/// or changes how values print, and a server notices when we are gone.
+const SESSION: &str = "
+    SET search_path = '';
+    SET client_min_messages = warning;
+    SET statement_timeout = 0;
+    SET lock_timeout = 0;
+    SET idle_in_transaction_session_timeout = 0;
+    SET default_transaction_read_only = off;
+    SET default_transaction_isolation = 'read committed';
+    SET row_security = off;
+    SET DateStyle = 'ISO, MDY';
+    SET IntervalStyle = 'postgres';
+    SET extra_float_digits = 3;
+    SET bytea_output = 'hex';
+    SET xmloption = content;
+    SET standard_conforming_strings = on;
+    SET quote_all_identifiers = off;";
+
+impl Endpoint {
+    /// Opens a session.
+    pub async fn connect(&self, database: &str) -> Result<Session, Error> {
+        self.open(database, None).await
+    }
+
+    /// Opens a session whose notifications arrive in `notified` (their payloads).
+    pub async fn connect_listening(
+        &self,
+        database: &str,
+        notified: mpsc::UnboundedSender<String>,
+    ) -> Result<Session, Error> {
+        self.open(database, Some(notified)).await
+    }
+
+    async fn open(&self, database: &str, notified: Option<mpsc::UnboundedSender<String>>) -> Result<Session, Error> {
+        let client = self.open_raw(database, notified).await?;
+        let version = client.version;
+        let mut setup = SESSION.to_owned();
+        if version.at_least(14) {
+            setup.push_str("SET client_connection_check_interval = '5s';");
+            setup.push_str("SET idle_session_timeout = 0;");
+        }
+        if version.at_least(17) {
+            setup.push_str("SET transaction_timeout = 0;");
+        }
+        client.batch_execute(&setup).await.map_err(|source| Error::Setup {
+            instance: self.name.clone(),
+            database: database.to_owned(),
+            source,
+        })?;
+        Ok(client)
+    }
+
+    async fn open_raw(
+        &self,
+        database: &str,
+        notified: Option<mpsc::UnboundedSender<String>>,
+    ) -> Result<Session, Error> {
+        let mode = tls::effective_mode(&self.instance);
+        let failed = |source| Error::Connect {
+            instance: self.name.clone(),
+            host: self.instance.host.clone(),
+            port: self.instance.port,
+            database: database.to_owned(),
+            source,
+        };
+        let mut config = self.driver_config(database);
+        if mode == SslMode::Disable {
+            config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+            return connect_with(&config, NoTls, notified).await.map_err(failed);
+        }
+        if mode == SslMode::Allow {
+            config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+            match connect_with(&config, NoTls, notified.clone()).await {
+                Ok(client) => return Ok(client),
+                // The server may insist on encryption: that is what this mode is for. The second try's answer counts.
+                Err(error) => tracing::debug!(instance = self.name, %error, "no plain connection, trying TLS"),
+            }
+        }
+        let connector = tls::connector(&self.instance, mode)
+            .map_err(|source| Error::Tls { instance: self.name.clone(), source })?;
+        config.ssl_mode(if mode == SslMode::Prefer {
+            tokio_postgres::config::SslMode::Prefer
+        } else {
+            tokio_postgres::config::SslMode::Require
+        });
+        connect_with(&config, connector, notified).await.map_err(failed)
+    }
+
+    fn driver_config(&self, database: &str) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host(&self.instance.host)
+            .port(self.instance.port)
+            .user(&self.instance.user)
+            .dbname(database)
+            .application_name(&self.application_name)
+            .connect_timeout(Duration::from_secs(10))
+            // A connection that is half open is noticed within a minute.
+            .keepalives_idle(Duration::from_secs(20))
+            .keepalives_interval(Duration::from_secs(10))
+            .keepalives_retries(3)
+            .tcp_user_timeout(Duration::from_secs(60));
+        if let Some(password) = &self.instance.password {
+            config.password(password.expose_secret());
+        }
+        config
+    }
+
+    /// The connection string by which the *destination's* server reaches this instance. It may hold a password: it goes
+    /// into statements only in sessions made by [`Endpoint::connect_quiet`], and is never logged.
+    pub fn conninfo(&self, database: &str, application_name: &str) -> secrecy::SecretString {
+        let seen = &self.instance.from_destination;
+        let mut parts = vec![
+            ("host", seen.host.clone().unwrap_or_else(|| self.instance.host.clone())),
+            ("port", seen.port.unwrap_or(self.instance.port).to_string()),
+            ("user", self.instance.user.clone()),
+            ("dbname", database.to_owned()),
+            ("application_name", application_name.to_owned()),
+            ("sslmode", tls::effective_mode(&self.instance).as_str().to_owned()),
+            ("connect_timeout", "10".to_owned()),
+            ("keepalives_idle", "20".to_owned()),
+            ("keepalives_interval", "10".to_owned()),
+            ("keepalives_count", "3".to_owned()),
+        ];
+        let rootcert =
+            seen.sslrootcert.clone().or_else(|| self.instance.sslrootcert.as_ref().map(|p| p.display().to_string()));
+        if let Some(file) = rootcert {
+            parts.push(("sslrootcert", file));
+        }
+        if let Some(passfile) = &seen.passfile {
+            parts.push(("passfile", passfile.clone()));
+        } else if let Some(password) = &self.instance.password {
+            parts.push(("password", password.expose_secret().to_owned()));
+        }
+        let words: Vec<String> =
+            parts.iter().map(|(key, value)| format!("{key}={}", quote::conninfo_value(value))).collect();
+        secrecy::SecretString::from(words.join(" "))
+    }
+
+    /// Opens a session in which a statement may carry a password: nothing of it reaches the server's log,
+    /// `pg_stat_activity` or `pg_stat_statements`. Needs a superuser.
+    pub async fn connect_quiet(&self, database: &str) -> Result<Session, Error> {
+        let client = self.connect(database).await?;
+        client
+            .batch_execute(
+                "SET log_statement = none; SET log_min_duration_statement = -1; SET log_min_error_statement = panic;
+                 SET log_duration = off; SET log_parameter_max_length = 0; SET log_parameter_max_length_on_error = 0;
+                 SET log_min_duration_sample = -1; SET log_transaction_sample_rate = 0;
+                 SET track_activities = off; SET pg_stat_statements.track_utility = off; SET pg_stat_statements.track = none;
+                 SET debug_print_parse = off; SET debug_print_rewritten = off; SET debug_print_plan = off;",
+            )
+            .await
+            .map_err(|source| Error::Setup { instance: self.name.clone(), database: database.to_owned(), source })?;
+        Ok(client)
+    }
+}
+
+/// Opens a connection and drives it in a task of its own until the client is dropped or the server leaves.
+async fn connect_with<T>(
+    config: &tokio_postgres::Config,
+    tls: T,
+    notified: Option<mpsc::UnboundedSender<String>>,
+) -> Result<Session, tokio_postgres::Error>
+where
+    T: MakeTlsConnect<Socket> + Send + 'static,
+    T::Stream: Send + 'static,
+    T::TlsConnect: Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    let (client, mut connection) = config.connect(tls).await?;
+    let version = parse_version(connection.parameter("server_version").unwrap_or_default());
+    tokio::spawn(async move {
+        loop {
+            match poll_fn(|cx| connection.poll_message(cx)).await {
+                Some(Ok(AsyncMessage::Notification(notification))) => {
+                    if let Some(notified) = &notified {
+                        // Nobody listens any more: then nobody needs to know.
+                        let _ = notified.send(notification.payload().to_owned());
+                    }
+                }
+                Some(Ok(_)) => {}
+                // Every pending and later call on the client fails with this same cause: it is reported there.
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "connection lost");
+                    break;
+                }
+                None => break,
+            }
+        }
+    });
+    Ok(Session { client, version })
+}
+
+/// Reads `15.18 (Debian 15.18-0+deb12u1)`, `18.1`, `19beta1`, `9.6.24`: what servers report as `server_version`.
+fn parse_version(text: &str) -> ServerVersion {
+    let numbers: Vec<i32> = text
+        .split(|c: char| !c.is_ascii_digit())
+        .take_while(|part| !part.is_empty())
+        .take(2)
+        .filter_map(|part| part.parse().ok())
+        .collect();
+    match numbers.as_slice() {
+        [] => ServerVersion(0),
+        [major, rest @ ..] if *major >= 10 => ServerVersion(major * 10_000 + rest.first().copied().unwrap_or(0)),
+        [major, rest @ ..] => ServerVersion(major * 10_000 + rest.first().copied().unwrap_or(0) * 100),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_servers_report_them() {
+        assert_eq!(parse_version("15.18 (Debian 15.18-0+deb12u1)"), ServerVersion(150_018));
+        assert_eq!(parse_version("10.23"), ServerVersion(100_023));
+        assert_eq!(parse_version("19beta1"), ServerVersion(190_000));
+        assert_eq!(parse_version("9.6.24"), ServerVersion(90_600));
+    }
+}

@@ -1,0 +1,60 @@
+//! Which errors pass by themselves, told by SQLSTATE, in this one place.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use tokio_postgres::error::SqlState;
+
+/// Whether trying again, unchanged, may well succeed: lost connections, servers that start or stop, lock conflicts,
+/// resources that run short for a while. A failure without SQLSTATE is one of the connection itself.
+pub fn is_transient(error: &tokio_postgres::Error) -> bool {
+    let Some(state) = error.code() else {
+        return true;
+    };
+    let class = &state.code()[..2];
+    // 08 connection exception, 40 transaction rollback, 53 insufficient resources, 55P03 lock not available,
+    // 55006 object in use, 57 operator intervention, 58 system error, XX000 is not: it is a server bug and needs eyes.
+    matches!(class, "08" | "40" | "53" | "57" | "58")
+        || *state == SqlState::LOCK_NOT_AVAILABLE
+        || *state == SqlState::OBJECT_IN_USE
+}
+
+/// Waits between tries: from half a second, doubling with jitter, to half a minute, without end.
+pub fn backoff() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_jitter()
+        .with_factor(2.0)
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_delay(Duration::from_secs(30))
+        .without_max_times()
+        .build()
+}
+
+/// The server's own words, with detail and hint, or the driver's where the server said nothing.
+pub fn message(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => {
+            let mut text = db.message().to_owned();
+            for (label, extra) in [("detail", db.detail()), ("hint", db.hint()), ("where", db.where_())] {
+                if let Some(extra) = extra {
+                    text.push_str(&format!("; {label}: {extra}"));
+                }
+            }
+            text
+        }
+        None => {
+            // "error connecting to server" alone helps nobody: the cause says "connection refused".
+            let mut text = error.to_string();
+            let mut source = std::error::Error::source(error);
+            while let Some(cause) = source {
+                let cause_text = cause.to_string();
+                if !text.contains(&cause_text) {
+                    text.push_str(": ");
+                    text.push_str(&cause_text);
+                }
+                source = cause.source();
+            }
+            text
+        }
+    }
+}

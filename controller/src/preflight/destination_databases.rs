@@ -1,0 +1,59 @@
+//! Databases that are on the destination already and are not ours: nothing is ever written into them.
+
+use std::collections::BTreeSet;
+
+use tokio_postgres::Client;
+
+use super::{DestinationNeeds, Error, database_finding};
+use crate::finding::{Finding, Severity};
+use crate::postgres::quote;
+
+pub(super) async fn check(client: &Client, needs: &DestinationNeeds) -> Result<Vec<Finding>, Error> {
+    let rows = client
+        .query("SELECT d.datname::text AS name FROM pg_catalog.pg_database d", &[])
+        .await
+        .map_err(|source| Error { check: "the destination's databases", source })?;
+    let existing: BTreeSet<String> = rows.iter().map(|row| row.get("name")).collect();
+    Ok(judge(&existing, needs))
+}
+
+fn judge(existing: &BTreeSet<String>, needs: &DestinationNeeds) -> Vec<Finding> {
+    needs
+        .databases
+        .intersection(existing)
+        .filter(|name| !needs.ours.contains(*name))
+        .map(|name| {
+            database_finding(
+                Severity::Error,
+                name,
+                "database_exists",
+                format!("destination: database {}", quote::ident(name)),
+                "the destination has a database of this name that pg-migrator did not make; it is left alone",
+                format!(
+                    "exclude it (databases.exclude of the mapping), or on the destination rename it: ALTER DATABASE {} RENAME TO …;",
+                    quote::ident(name)
+                ),
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_databases_that_are_not_ours_are_in_the_way() {
+        let set = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
+        let needs = DestinationNeeds {
+            streams: 1,
+            connections: 1,
+            subscription_prefix: String::new(),
+            databases: set(&["shop", "crm", "new"]),
+            ours: set(&["shop"]),
+        };
+        let findings = judge(&set(&["shop", "crm", "postgres"]), &needs);
+        assert_eq!(findings.len(), 1);
+        assert_eq!((findings[0].code, findings[0].database.as_str()), ("database_exists", "crm"));
+    }
+}

@@ -1,0 +1,142 @@
+//! Extensions that the destination must have: ours, and those of the source's databases.
+
+use std::collections::BTreeSet;
+
+use tokio_postgres::Client;
+
+use super::{Error, database_finding, instance_finding};
+use crate::finding::{Finding, Severity};
+use crate::postgres::{quote, retry};
+
+/// Extensions of PostgreSQL's own contrib that a later release dropped, with what to do about them.
+const DROPPED: [(&str, &str); 7] = [
+    ("adminpack", "PostgreSQL 17 dropped it; on the source: DROP EXTENSION adminpack;"),
+    ("chkpass", "PostgreSQL 11 dropped it; change its columns to text first"),
+    ("old_snapshot", "PostgreSQL 17 dropped it; on the source: DROP EXTENSION old_snapshot;"),
+    ("plpython2u", "PostgreSQL 15 dropped Python 2; move its functions to plpython3u"),
+    ("plpythonu", "PostgreSQL 15 dropped Python 2; move its functions to plpython3u"),
+    ("timetravel", "PostgreSQL 12 dropped it; on the source: DROP EXTENSION timetravel;"),
+    ("tsearch2", "PostgreSQL 10 dropped it; move its columns to the built-in text search types"),
+];
+
+fn failed(source: tokio_postgres::Error) -> Error {
+    Error { check: "extensions", source }
+}
+
+/// `migrator`, in this version, with its library, and `dblink`.
+pub(super) async fn ours(destination: &Client) -> Result<Vec<Finding>, Error> {
+    let rows = destination
+        .query("SELECT e.name::text AS name, e.version FROM pg_catalog.pg_available_extension_versions e WHERE e.name IN ('migrator', 'dblink')", &[])
+        .await
+        .map_err(failed)?;
+    let available: Vec<(String, String)> = rows.iter().map(|row| (row.get("name"), row.get("version"))).collect();
+    let mut findings = judge_ours(&available);
+    if findings.is_empty()
+        && let Err(error) = destination.batch_execute("LOAD '$libdir/migrator'").await
+    {
+        // Without an answer of the server it is the connection that failed, not the check. Who may not load libraries is
+        // no superuser, which is a finding of its own.
+        match error.code() {
+            None => return Err(failed(error)),
+            Some(state) if *state == tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE => {}
+            Some(_) => findings.push(missing("migrator", format!("its library can't be loaded: {}", retry::message(&error)))),
+        }
+    }
+    Ok(findings)
+}
+
+fn judge_ours(available: &[(String, String)]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let version = env!("CARGO_PKG_VERSION");
+    let versions: Vec<&str> = available.iter().filter(|(name, _)| name == "migrator").map(|(_, v)| v.as_str()).collect();
+    if versions.is_empty() {
+        findings.push(missing("migrator", "it is not installed on the destination's machine".to_owned()));
+    } else if !versions.contains(&version) {
+        let reason = format!("the destination's machine has version {}, this pg-migrator needs {version}", versions.join(", "));
+        findings.push(missing("migrator", reason));
+    }
+    if !available.iter().any(|(name, _)| name == "dblink") {
+        findings.push(instance_finding(
+            Severity::Error,
+            "extension_dblink",
+            "destination: extension dblink",
+            "it is not installed on the destination's machine; replication sessions to the source are opened with it",
+            "install PostgreSQL's contrib modules for 18 (Debian: part of postgresql-18; Red Hat: postgresql18-contrib)",
+        ));
+    }
+    findings
+}
+
+fn missing(name: &str, reason: String) -> Finding {
+    instance_finding(
+        Severity::Error,
+        "extension_migrator",
+        format!("destination: extension {name}"),
+        reason,
+        "on the destination's machine, in pg-migrator's sources: make install PG_CONFIG=/path/to/pg_config",
+    )
+}
+
+/// The extensions of one source database: each must be installable on the destination.
+pub(super) async fn of_database(source: &Client, destination: &Client, database: &str) -> Result<Vec<Finding>, Error> {
+    let rows =
+        source.query("SELECT e.extname::text AS name FROM pg_catalog.pg_extension e ORDER BY 1", &[]).await.map_err(failed)?;
+    let wanted: Vec<String> = rows.iter().map(|row| row.get("name")).collect();
+    let rows =
+        destination.query("SELECT e.name::text AS name FROM pg_catalog.pg_available_extensions e", &[]).await.map_err(failed)?;
+    let available: BTreeSet<String> = rows.iter().map(|row| row.get("name")).collect();
+    Ok(judge_database(&wanted, &available, database))
+}
+
+fn judge_database(wanted: &[String], available: &BTreeSet<String>, database: &str) -> Vec<Finding> {
+    wanted
+        .iter()
+        .filter(|name| !available.contains(*name))
+        .map(|name| {
+            let fix = DROPPED.iter().find(|(dropped, _)| dropped == name).map_or_else(
+                || {
+                    format!(
+                        "install it for PostgreSQL 18 on the destination's machine (Debian: a package postgresql-18-{}, or part of postgresql-18)",
+                        name.replace('_', "-")
+                    )
+                },
+                |(_, fix)| (*fix).to_owned(),
+            );
+            database_finding(
+                Severity::Error,
+                database,
+                "extension_missing",
+                format!("extension {}", quote::ident(name)),
+                "the destination does not have it: the extension and what uses it can't be made there",
+                fix,
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|&(name, version)| (name.to_owned(), version.to_owned())).collect()
+    }
+
+    #[test]
+    fn our_extension_must_be_there_in_this_version() {
+        let current = env!("CARGO_PKG_VERSION");
+        assert!(judge_ours(&versions(&[("migrator", "0.0.1"), ("migrator", current), ("dblink", "1.2")])).is_empty());
+        let codes = |available: &[(String, String)]| judge_ours(available).iter().map(|f| f.code).collect::<Vec<_>>();
+        assert_eq!(codes(&versions(&[])), ["extension_migrator", "extension_dblink"]);
+        assert_eq!(codes(&versions(&[("migrator", "0.0.1"), ("dblink", "1.2")])), ["extension_migrator"]);
+    }
+
+    #[test]
+    fn a_missing_extension_is_named_with_its_fix() {
+        let wanted = ["plpgsql", "adminpack", "pg_cron"].map(str::to_owned);
+        let findings = judge_database(&wanted, &BTreeSet::from(["plpgsql".to_owned()]), "shop");
+        assert_eq!(findings.len(), 2);
+        assert!(findings[0].fix.contains("DROP EXTENSION adminpack"));
+        assert!(findings[1].fix.contains("postgresql-18-pg-cron"));
+    }
+}

@@ -1,0 +1,579 @@
+//! One mapping: its lock, its roles, the tasks of its databases, the operator's requests, and what is shown of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
+
+use super::database::Database;
+use super::request::{self, Kind, Request, Stage};
+use super::{Context, Mode};
+use crate::config::{self, Config};
+use crate::finding::{Finding, Severity};
+use crate::ledger;
+use crate::monitor::board::{Board, Phase};
+use crate::monitor::projection::{self, Projection};
+use crate::postgres::{self, Endpoint, Session, retry};
+use crate::provision::{carry, control, roles};
+use crate::{cleanup, cutover, preflight};
+
+/// How long a mapping that was refused waits before it is looked at again.
+const REFUSED_FOR: Duration = Duration::from_secs(10);
+
+/// Why a mapping can't be run at the moment. It is told, and the mapping starts anew after a while.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A server can't be reached.
+    #[error(transparent)]
+    Connect(#[from] postgres::connect::Error),
+    /// The control database.
+    #[error(transparent)]
+    Control(#[from] control::Error),
+    /// A statement failed.
+    #[error("{doing}: {}", retry::message(.source))]
+    Statement {
+        /// What was being done.
+        doing: &'static str,
+        /// What the server said.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// The checks before the first step.
+    #[error(transparent)]
+    Preflight(#[from] preflight::Error),
+    /// The roles.
+    #[error(transparent)]
+    Roles(#[from] carry::Error),
+    /// The checks found what forbids to begin; the findings have been told.
+    #[error("the mapping is refused: {0}")]
+    Refused(String),
+}
+
+fn doing(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
+    move |source| Error::Statement { doing, source }
+}
+
+/// One mapping, as configured.
+pub struct Mapping {
+    name: String,
+    settings: config::Mapping,
+    source: Endpoint,
+    destination: Endpoint,
+    control_database: String,
+    tick: Duration,
+    board: Board,
+}
+
+/// The endpoints of a mapping, labelled so that a restarted controller finds its predecessor's sessions.
+pub fn endpoints(config: &Config, name: &str, mapping: &config::Mapping, label: &str) -> (Endpoint, Endpoint) {
+    let endpoint = |instance: &str| Endpoint {
+        name: instance.to_owned(),
+        instance: config.instances[instance].clone(),
+        application_name: format!("pg-migrator/{label}{name}"),
+    };
+    (endpoint(&mapping.source), endpoint(&mapping.destination))
+}
+
+/// Runs until the task is dropped: starts anew, after a growing pause, whenever something breaks.
+pub async fn run(config: Arc<Config>, name: String) {
+    let settings = config.mappings[&name].clone();
+    let (source, destination) = endpoints(&config, &name, &settings, "");
+    let mut mapping = Mapping {
+        name,
+        settings,
+        source,
+        destination,
+        control_database: config.control_database.clone(),
+        tick: config.tick,
+        board: Board::default(),
+    };
+    let mut waits = retry::backoff();
+    loop {
+        let began = Instant::now();
+        let pause = match mapping.run_once().await {
+            Ok(()) => return,
+            Err(Error::Refused(reason)) => {
+                tracing::warn!("refused, looking again in {} s: {reason}", REFUSED_FOR.as_secs());
+                REFUSED_FOR
+            }
+            Err(error) => {
+                if began.elapsed() > Duration::from_secs(60) {
+                    waits = retry::backoff();
+                }
+                let pause = waits.next().unwrap_or(REFUSED_FOR);
+                tracing::error!("{error}; starting anew in {:.1} s", pause.as_secs_f64());
+                mapping.board.lock().events.push(crate::monitor::board::Event {
+                    database: String::new(),
+                    level: "error",
+                    message: error.to_string(),
+                });
+                pause
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+impl Mapping {
+    /// Runs the mapping until something breaks. Ends well only when it is complete.
+    async fn run_once(&mut self) -> Result<(), Error> {
+        let findings = self.before_anything().await;
+        let sound = findings.iter().all(|f| f.severity != Severity::Error);
+        self.board.set_mapping_findings("reach", findings.clone());
+        if !sound {
+            let reasons: Vec<String> =
+                findings.iter().filter(|f| f.severity == Severity::Error).map(|f| format!("{}: {}", f.object, f.reason)).collect();
+            self.tell_refusal().await;
+            return Err(Error::Refused(reasons.join("; ")));
+        }
+        let mut control = control::open(&self.destination, &self.control_database).await?;
+        self.lock(&control).await?;
+        self.end_leftovers(&control).await?;
+        let source = self.source.connect(&self.source.instance.database).await?;
+        let mut projection = Projection::new(
+            projection::Identity {
+                mapping: self.name.clone(),
+                source: self.source.name.clone(),
+                destination: self.destination.name.clone(),
+                source_version: Some(source.version()),
+                destination_version: Some(control.version()),
+            },
+            self.board.clone(),
+        );
+        let mut stage = request::stage(&control, &self.name).await.map_err(doing("reading the requests"))?;
+        if matches!(stage, Stage::Migrating { .. }) {
+            let findings = self.preflight(&source, &control).await?;
+            let refused = findings.iter().any(|f| f.severity == Severity::Error);
+            self.board.set_mapping_findings("preflight", findings);
+            projection.write(&mut control).await.map_err(doing("writing the projection"))?;
+            if refused {
+                return Err(Error::Refused("see migrator.findings".to_owned()));
+            }
+            self.carry_roles(&source, &control).await?;
+        }
+        drop(source);
+        let context = Context {
+            mapping: self.name.clone(),
+            settings: self.settings.clone(),
+            source: self.source.clone(),
+            destination: self.destination.clone(),
+            control_database: self.control_database.clone(),
+            tick: self.tick,
+            board: self.board.clone(),
+            control: Arc::new(self.destination.connect(&self.control_database).await?),
+            copy_permits: Arc::new(Semaphore::new(self.settings.copy_workers)),
+            build_permits: Arc::new(Semaphore::new(self.settings.index_workers)),
+        };
+        let (notified, mut notifications) = mpsc::unbounded_channel();
+        let listener = self.destination.connect_listening(&self.control_database, notified).await?;
+        listener.batch_execute("LISTEN migrator_request").await.map_err(doing("listening for requests"))?;
+        loop {
+            match stage {
+                Stage::Complete => {
+                    self.settle(&control, "complete", "complete").await?;
+                    tracing::info!("complete");
+                    return Ok(());
+                }
+                Stage::CutOver => self.await_completion(&context, &control, &mut notifications).await?,
+                Stage::Migrating { paused } => {
+                    self.migrate(&context, &mut control, &mut projection, &mut notifications, paused).await?;
+                }
+            }
+            stage = request::stage(&control, &self.name).await.map_err(doing("reading the requests"))?;
+        }
+    }
+
+    /// What must hold before we may so much as make a control database: both servers answer, and are what we know.
+    async fn before_anything(&self) -> Vec<Finding> {
+        preflight::reach(&self.source, &self.destination).await
+    }
+
+    /// Says in the control database, if there is one already, that the mapping is refused.
+    async fn tell_refusal(&self) {
+        let told = async {
+            let maintenance = self.destination.connect(&self.destination.instance.database).await?;
+            if !control::exists(&self.destination, &maintenance, &self.control_database).await? {
+                return Ok(());
+            }
+            let mut control = control::open(&self.destination, &self.control_database).await?;
+            let mut projection = Projection::new(
+                projection::Identity {
+                    mapping: self.name.clone(),
+                    source: self.source.name.clone(),
+                    destination: self.destination.name.clone(),
+                    source_version: None,
+                    destination_version: None,
+                },
+                self.board.clone(),
+            );
+            projection.write(&mut control).await.map_err(doing("writing the projection"))
+        };
+        if let Err(error) = told.await {
+            // The log has the findings; that they can't be shown in SQL as well is no more than a pity.
+            tracing::debug!(%error, "the refusal can't be shown in the control database");
+        }
+    }
+
+    /// Only one controller may act on a mapping. A predecessor that was killed holds the lock until its server notices.
+    async fn lock(&self, control: &Session) -> Result<(), Error> {
+        let mut told = false;
+        while !control::try_lock(control, &self.name).await.map_err(doing("locking the mapping"))? {
+            if !told {
+                tracing::warn!("waiting: another controller runs this mapping");
+                told = true;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        Ok(())
+    }
+
+    /// Ends what a predecessor left running on both sides: a statement that goes on without its client would collide
+    /// with the same statement of ours. We hold the lock, so these sessions are nobody's.
+    async fn end_leftovers(&self, control: &Session) -> Result<(), Error> {
+        const END: &str = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+                           WHERE application_name = $1 AND pid <> pg_catalog.pg_backend_pid()";
+        let source = self.source.connect(&self.source.instance.database).await?;
+        for (session, endpoint) in [(&source, &self.source), (control, &self.destination)] {
+            for _ in 0..120 {
+                let ended = session.query(END, &[&endpoint.application_name]).await.map_err(doing("ending leftover sessions"))?;
+                if ended.is_empty() {
+                    break;
+                }
+                tracing::info!(instance = endpoint.name, sessions = ended.len(), "ending sessions of a controller that is gone");
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn preflight(&self, source: &Session, control: &Session) -> Result<Vec<Finding>, Error> {
+        let selected = databases(&self.source, source, &self.settings).await?;
+        let effects = ledger::in_force(control, &self.name).await?;
+        let (from, to) = (&self.source.name, &self.destination.name);
+        let mut findings = instance_findings(from, to, source, control, &selected, &effects, &self.settings).await?;
+        if selected.is_empty() {
+            findings.push(Finding {
+                severity: Severity::Error,
+                database: String::new(),
+                code: "no_database",
+                object: format!("mapping {}", self.name),
+                reason: "no database of the source is selected".to_owned(),
+                fix: format!("look at [mappings.{}] databases.include and databases.exclude", self.name),
+                statement: None,
+            });
+        }
+        Ok(findings)
+    }
+
+    async fn carry_roles(&self, source: &Session, control: &Session) -> Result<(), Error> {
+        // Two mappings may bring roles onto the same destination: one after the other.
+        const LOCK: &str = "SELECT pg_advisory_lock(hashtextextended('pg-migrator roles', 0))";
+        const UNLOCK: &str = "SELECT pg_advisory_unlock(hashtextextended('pg-migrator roles', 0))";
+        control.batch_execute(LOCK).await.map_err(doing("locking the roles"))?;
+        let names = databases(&self.source, source, &self.settings).await?;
+        let names = names.into_iter().map(|(_, name)| name).collect();
+        let result = carry::carry_roles(&self.name, &self.settings, source, &self.destination, control, names).await;
+        control.batch_execute(UNLOCK).await.map_err(doing("unlocking the roles"))?;
+        let outcome = result?;
+        self.board.set_mapping_findings("roles", outcome.findings);
+        let mut view = self.board.lock();
+        for (role, (fate, problem)) in outcome.fates {
+            let state = if problem.is_some() { roles::Fate::Failed } else { fate };
+            view.roles.insert(role, (state.as_str(), problem));
+        }
+        Ok(())
+    }
+
+    /// Runs the databases' tasks, shows what they do, and handles requests, until one of them changes the stage.
+    async fn migrate(
+        &self,
+        context: &Context,
+        control: &mut Session,
+        projection: &mut Projection,
+        notifications: &mut mpsc::UnboundedReceiver<String>,
+        mut paused: bool,
+    ) -> Result<(), Error> {
+        let (mode, _) = watch::channel(if paused { Mode::Paused } else { Mode::Run });
+        let mut tasks = JoinSet::new();
+        let mut known = BTreeMap::new();
+        let mut ticks = 0_u64;
+        loop {
+            if ticks.is_multiple_of(30) {
+                self.start_databases(context, &mode, &mut tasks, &mut known).await?;
+            }
+            ticks += 1;
+            projection.write(control).await.map_err(doing("writing the projection"))?;
+            while let Some(ended) = tasks.try_join_next() {
+                if let Err(error) = ended {
+                    // A panic: its message is in the log. The database is taken up again at the next listing.
+                    self.board.event("", "error", format!("the task of a database stopped unexpectedly: {error}"));
+                    known.clear();
+                    tasks.abort_all();
+                }
+            }
+            let requests = request::open(control, &self.name).await.map_err(doing("reading the requests"))?;
+            for request in requests {
+                match &request.kind {
+                    Kind::Pause | Kind::Resume => {
+                        paused = request.kind == Kind::Pause;
+                        mode.send_replace(if paused { Mode::Paused } else { Mode::Run });
+                        self.board.event("", "info", if paused { "paused" } else { "resumed" }.to_owned());
+                        self.answer(control, &request, true, &json!({})).await?;
+                    }
+                    Kind::Cutover(limit) if self.ready_or_late(control, &request, *limit).await? => {
+                        mode.send_replace(Mode::Stop);
+                        while tasks.join_next().await.is_some() {}
+                        self.cut_over(context, control, projection, &request, *limit).await?;
+                        return Ok(());
+                    }
+                    Kind::Complete if self.ready_or_late(control, &request, Duration::from_secs(300)).await? => {
+                        mode.send_replace(Mode::Stop);
+                        while tasks.join_next().await.is_some() {}
+                        self.complete(context, control, projection, &request, true).await?;
+                        return Ok(());
+                    }
+                    // Taken up as soon as every fact holds again.
+                    Kind::Cutover(_) | Kind::Complete => {}
+                    Kind::Unsupported(kind) => {
+                        let report = json!({ "error": format!("this version of pg-migrator can't {kind} yet") });
+                        self.answer(control, &request, false, &report).await?;
+                    }
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.tick) => {}
+                Some(_) = notifications.recv() => {}
+            }
+            if context.control.is_closed() {
+                return Err(Error::Refused("the session on the control database was lost".to_owned()));
+            }
+        }
+    }
+
+    /// Whether a request that needs readiness may be carried out now. One that has waited too long is answered with no.
+    async fn ready_or_late(&self, control: &Session, request: &Request, limit: Duration) -> Result<bool, Error> {
+        if request.started_at.is_some() {
+            // Begun by a controller that is gone: it is brought to an end, one way or the other.
+            return Ok(true);
+        }
+        let row = control
+            .query_opt("SELECT ready, blockers FROM migrator.cutover_ready() WHERE mapping = $1", &[&self.name])
+            .await
+            .map_err(doing("looking at the readiness"))?;
+        let Some(row) = row else { return Ok(false) };
+        if row.get("ready") {
+            return Ok(true);
+        }
+        if request.requested_at.elapsed().unwrap_or_default() > limit {
+            let blockers: Vec<String> = row.get("blockers");
+            self.answer(control, request, false, &json!({ "error": "not ready within the time limit", "blockers": blockers })).await?;
+        }
+        Ok(false)
+    }
+
+    async fn answer(&self, control: &Session, request: &Request, ok: bool, report: &serde_json::Value) -> Result<(), Error> {
+        request::finished(control, request.id, ok, report).await.map_err(doing("answering a request"))
+    }
+
+    /// Starts a task for every selected database that has none.
+    async fn start_databases(
+        &self,
+        context: &Context,
+        mode: &watch::Sender<Mode>,
+        tasks: &mut JoinSet<()>,
+        known: &mut BTreeMap<String, u32>,
+    ) -> Result<(), Error> {
+        let source = self.source.connect(&self.source.instance.database).await?;
+        for (oid, name) in databases(&self.source, &source, &self.settings).await? {
+            if known.insert(name.clone(), oid).is_none() {
+                let span = tracing::info_span!("database", database = name);
+                self.board.database(&name, |_| {});
+                let database = Database::new(context.clone(), name, oid, mode.subscribe());
+                tasks.spawn(database.run().instrument(span));
+            }
+        }
+        Ok(())
+    }
+
+    async fn cut_over(
+        &self,
+        context: &Context,
+        control: &mut Session,
+        projection: &mut Projection,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<(), Error> {
+        request::started(control, request.id).await.map_err(doing("beginning the cutover"))?;
+        self.board.lock().phase = Some(Phase::CuttingOver);
+        projection.write(control).await.map_err(doing("writing the projection"))?;
+        let began = request.started_at.and_then(|t| t.elapsed().ok()).unwrap_or_default();
+        match cutover::run(context, limit.saturating_sub(began)).await {
+            Ok(report) => {
+                self.answer(control, request, true, &json!(report)).await?;
+                self.board.event("", "info", format!("cut over in {:.3} s", report.seconds));
+                let mut view = self.board.lock();
+                view.phase = Some(Phase::CutOver);
+                for database in view.databases.values_mut() {
+                    database.phase = Phase::CutOver;
+                }
+            }
+            Err(error) => {
+                self.answer(control, request, false, &json!({ "error": error.to_string() })).await?;
+                self.board.event("", "error", format!("the cutover was undone: {error}"));
+                self.board.lock().phase = None;
+            }
+        }
+        projection.write(control).await.map_err(doing("writing the projection"))
+    }
+
+    /// Between cutover and completion nothing is to be done but to wait for the operator.
+    async fn await_completion(
+        &self,
+        context: &Context,
+        control: &Session,
+        notifications: &mut mpsc::UnboundedReceiver<String>,
+    ) -> Result<(), Error> {
+        loop {
+            self.settle(control, "synced", "cut_over").await?;
+            for request in request::open(control, &self.name).await.map_err(doing("reading the requests"))? {
+                if request.kind == Kind::Complete {
+                    return self.clean_up(context, control, &request, false).await;
+                }
+                let report = json!({ "error": "the mapping has been cut over; only mark_complete is left to do" });
+                self.answer(control, &request, false, &report).await?;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.tick) => {}
+                Some(_) = notifications.recv() => {}
+            }
+            if control.is_closed() {
+                return Err(Error::Refused("the session on the control database was lost".to_owned()));
+            }
+        }
+    }
+
+    async fn complete(
+        &self,
+        context: &Context,
+        control: &mut Session,
+        projection: &mut Projection,
+        request: &Request,
+        finish_first: bool,
+    ) -> Result<(), Error> {
+        self.board.lock().phase = Some(Phase::Completing);
+        projection.write(control).await.map_err(doing("writing the projection"))?;
+        self.clean_up(context, control, request, finish_first).await?;
+        self.board.lock().phase = None;
+        projection.write(control).await.map_err(doing("writing the projection"))
+    }
+
+    async fn clean_up(&self, context: &Context, control: &Session, request: &Request, finish_first: bool) -> Result<(), Error> {
+        request::started(control, request.id).await.map_err(doing("beginning the cleanup"))?;
+        match cleanup::run(context, finish_first).await {
+            Ok(report) => {
+                self.answer(control, request, true, &json!(report)).await?;
+                self.settle(control, "complete", "complete").await
+            }
+            Err(error) => {
+                self.board.event("", "error", format!("the cleanup is not done: {error}"));
+                self.answer(control, request, false, &json!({ "error": error.to_string() })).await
+            }
+        }
+    }
+
+    /// Keeps the rows of a mapping that no task looks after any more: what they say of the data stays as it was last seen.
+    async fn settle(&self, control: &Session, status: &str, phase: &str) -> Result<(), Error> {
+        let failed = "bringing the status up to date";
+        for statement in [
+            "UPDATE migrator.mapping SET status = $2::text::migrator.status, phase = $3, updated_at = clock_timestamp() WHERE mapping = $1",
+            "UPDATE migrator.database SET status = $2::text::migrator.status, phase = $3, waiting_for = NULL, eta = NULL,
+                    updated_at = clock_timestamp() WHERE mapping = $1",
+        ] {
+            control.execute(statement, &[&self.name, &status, &phase]).await.map_err(doing(failed))?;
+        }
+        if phase == "complete" {
+            control
+                .execute("UPDATE migrator.table_state SET status = 'complete' WHERE mapping = $1", &[&self.name])
+                .await
+                .map_err(doing(failed))?;
+        }
+        Ok(())
+    }
+}
+
+/// The checks of both instances for what is still to be begun.
+pub async fn instance_findings(
+    source_name: &str,
+    destination_name: &str,
+    source: &Session,
+    destination: &Session,
+    selected: &[(u32, String)],
+    effects: &[ledger::SideEffect],
+    settings: &config::Mapping,
+) -> Result<Vec<Finding>, Error> {
+    // What is made already needs no room any more.
+    let begun = effects.iter().filter(|e| e.kind == ledger::Kind::Slot).count();
+    let needs = preflight::Needs {
+        databases: selected.len(),
+        databases_to_begin: selected.len().saturating_sub(begun),
+        databases_at_once: settings.copy_workers.min(selected.len()),
+    };
+    let mut findings = preflight::source(source, source_name, &needs).await?;
+    findings.extend(preflight::destination(destination, destination_name, &needs).await?);
+    Ok(findings)
+}
+
+/// The databases of the source that take part: OID and name. `postgres`, which every instance has, takes part only if
+/// somebody has made something in it.
+pub async fn databases(
+    endpoint: &Endpoint,
+    source: &Session,
+    settings: &config::Mapping,
+) -> Result<Vec<(u32, String)>, Error> {
+    let rows = source
+        .query(
+            "SELECT oid, datname FROM pg_catalog.pg_database
+             WHERE datallowconn AND datname NOT IN ('template0', 'template1') ORDER BY datname",
+            &[],
+        )
+        .await
+        .map_err(doing("listing the source's databases"))?;
+    let mut selected = Vec::new();
+    for row in rows {
+        let (oid, name): (u32, String) = (row.get(0), row.get(1));
+        if !settings.databases.selects(&name) {
+            continue;
+        }
+        if name == "postgres" && !is_used(endpoint, &name).await? {
+            continue;
+        }
+        selected.push((oid, name));
+    }
+    Ok(selected)
+}
+
+/// Whether a database holds anything that initdb did not put there.
+async fn is_used(endpoint: &Endpoint, database: &str) -> Result<bool, Error> {
+    let session = endpoint.connect(database).await?;
+    let row = session
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                            WHERE c.oid >= 16384 AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema')
+                 OR EXISTS (SELECT FROM pg_catalog.pg_proc WHERE oid >= 16384)
+                 OR EXISTS (SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+                            WHERE t.oid >= 16384 AND n.nspname NOT LIKE 'pg\\_%')
+                 OR EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE oid >= 16384 AND nspname NOT LIKE 'pg\\_%')
+                 OR EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)",
+            &[],
+        )
+        .await
+        .map_err(doing("looking into the database postgres"))?;
+    Ok(row.get(0))
+}

@@ -1,0 +1,61 @@
+//! The loop: observe, decide, act; for every mapping, and in it for every database, side by side. Start reading here.
+//!
+//! # Layout
+//!
+//! - [`mapping`] holds one mapping: its lock, roles, the tasks of its databases, the operator's requests, the projection.
+//! - [`database`] holds one database: it observes both sides, lets [`decide`] name the next step, and carries it out.
+//! - [`watch`] looks after a database that streams: lag, facts of readiness, sequences, drift.
+//! - [`request`] reads what operators asked for, and answers.
+//!
+//! Nothing here is remembered over a restart: what is done is read from the servers' catalogs and the ledger.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::config;
+use crate::monitor::board::Board;
+use crate::postgres::{Endpoint, Session};
+
+pub mod database;
+pub mod decide;
+pub mod mapping;
+pub mod request;
+pub mod watch;
+
+/// What every task of a mapping shares.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The mapping's name.
+    pub mapping: String,
+    /// Its settings.
+    pub settings: config::Mapping,
+    /// The source instance.
+    pub source: Endpoint,
+    /// The destination instance.
+    pub destination: Endpoint,
+    /// Name of the control database on the destination.
+    pub control_database: String,
+    /// How often to look.
+    pub tick: Duration,
+    /// What is shown.
+    pub board: Board,
+    /// Shared session on the control database, for the ledger.
+    pub control: Arc<Session>,
+    /// `copy_workers`, over all databases.
+    pub copy_permits: Arc<Semaphore>,
+    /// `index_workers`, over all databases.
+    pub build_permits: Arc<Semaphore>,
+}
+
+/// What a mapping's databases are to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Go on.
+    Run,
+    /// Begin nothing; streams go on.
+    Paused,
+    /// Come to an end at the next safe point: a cutover or a completion takes over.
+    Stop,
+}

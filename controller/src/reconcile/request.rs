@@ -1,0 +1,120 @@
+//! What operators asked for, through the extension's SQL functions.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use tokio_postgres::Client;
+
+/// A request that is not finished.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Its number.
+    pub id: i64,
+    /// What is asked for.
+    pub kind: Kind,
+    /// When a controller first took it up.
+    pub started_at: Option<SystemTime>,
+    /// When it was asked for.
+    pub requested_at: SystemTime,
+}
+
+/// What can be asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// Switch over, within this time.
+    Cutover(Duration),
+    /// Clean up.
+    Complete,
+    /// Begin no further copy.
+    Pause,
+    /// Go on after a pause.
+    Resume,
+    /// Something that this version can't do yet, by name.
+    Unsupported(String),
+}
+
+/// How far a mapping is, by its finished requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Being migrated.
+    Migrating {
+        /// Whether the last of pause and resume was a pause.
+        paused: bool,
+    },
+    /// Switched over.
+    CutOver,
+    /// Done.
+    Complete,
+}
+
+/// Reads how far the mapping is.
+pub async fn stage(control: &Client, mapping: &str) -> Result<Stage, tokio_postgres::Error> {
+    let row = control
+        .query_one(
+            "SELECT COALESCE(bool_or(kind = 'complete'), false) AS complete, COALESCE(bool_or(kind = 'cutover'), false) AS cut_over,
+                    COALESCE((array_agg(kind ORDER BY id DESC) FILTER (WHERE kind IN ('pause', 'resume')))[1] = 'pause', false) AS paused
+             FROM migrator.request WHERE mapping = $1 AND succeeded",
+            &[&mapping],
+        )
+        .await?;
+    Ok(if row.get("complete") {
+        Stage::Complete
+    } else if row.get("cut_over") {
+        Stage::CutOver
+    } else {
+        Stage::Migrating { paused: row.get("paused") }
+    })
+}
+
+/// Reads the unfinished requests, oldest first.
+pub async fn open(control: &Client, mapping: &str) -> Result<Vec<Request>, tokio_postgres::Error> {
+    let rows = control
+        .query(
+            "SELECT id, kind, arguments, started_at, requested_at FROM migrator.request
+             WHERE mapping = $1 AND finished_at IS NULL ORDER BY id",
+            &[&mapping],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let arguments: Value = row.get("arguments");
+            let kind = match row.get::<_, &str>("kind") {
+                "cutover" => {
+                    let seconds = arguments["timeout_seconds"].as_f64().unwrap_or(300.0);
+                    Kind::Cutover(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(300)))
+                }
+                "complete" => Kind::Complete,
+                "pause" => Kind::Pause,
+                "resume" => Kind::Resume,
+                other => Kind::Unsupported(other.to_owned()),
+            };
+            Request { id: row.get("id"), kind, started_at: row.get("started_at"), requested_at: row.get("requested_at") }
+        })
+        .collect())
+}
+
+/// Notes that a request has been taken up; the first time counts.
+pub async fn started(control: &Client, id: i64) -> Result<(), tokio_postgres::Error> {
+    control
+        .execute("UPDATE migrator.request SET started_at = clock_timestamp() WHERE id = $1 AND started_at IS NULL", &[&id])
+        .await?;
+    Ok(())
+}
+
+/// Answers a request.
+pub async fn finished(
+    control: &Client,
+    id: i64,
+    succeeded: bool,
+    report: &Value,
+) -> Result<(), tokio_postgres::Error> {
+    control
+        .execute(
+            "UPDATE migrator.request SET started_at = COALESCE(started_at, clock_timestamp()), finished_at = clock_timestamp(),
+                    succeeded = $2, report = $3 WHERE id = $1",
+            &[&id, &succeeded, report],
+        )
+        .await?;
+    Ok(())
+}

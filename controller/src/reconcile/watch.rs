@@ -1,0 +1,358 @@
+//! Watching a database that streams: how far it is, whether every fact needed for a switch holds, its sequences.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use super::Context;
+use crate::copy::{Table, table};
+use crate::finding::Severity;
+use crate::monitor::board::{Lag, Phase, TableStage};
+use crate::monitor::lag::Clock;
+use crate::monitor::readiness::{self, Facts};
+use crate::postgres::{Lsn, Session, retry};
+use crate::stream::slot::{self, Slot};
+use crate::stream::subscription::{self, TableState};
+use crate::stream::{Names, sequences};
+
+/// Schemas are compared, and the source's tables read again, at every so manieth tick: it reads whole catalogs.
+const SLOW_TICKS: u64 = 15;
+/// Up to so many sequences are carried over at every tick; more of them at the slow ticks.
+const SEQUENCES_AT_EVERY_TICK: usize = 500;
+/// So many names are told of what is amiss.
+const NAMES_TOLD: usize = 5;
+
+/// What a watcher remembers between ticks: only for measuring, never for deciding what to do.
+#[derive(Debug, Default)]
+pub struct Watcher {
+    ticks: u64,
+    clock: Clock,
+    /// The marker that has not come through yet: its end, and when it was emitted.
+    marker: Option<(Lsn, Instant)>,
+    /// When the youngest marker that came through was emitted.
+    marker_through: Option<Instant>,
+    /// Since when the lag has been below the limit.
+    below_since: Option<Instant>,
+    apply_errors: Option<i64>,
+    recent_error: Option<(Instant, String)>,
+    drift: Vec<String>,
+    states: HashMap<(String, String), TableState>,
+    sequences: sequences::Values,
+}
+
+/// What a tick found, as far as the loop needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// As before.
+    Same,
+    /// Every table has come into step.
+    InStep,
+    /// Something is no longer as it should be: observe anew.
+    Changed,
+}
+
+/// The statement that asks how the stream's worker does. The worker's errors are counted since the statistics were reset.
+const WORKER: &str = "
+    SELECT s.subenabled,
+           EXISTS (SELECT FROM pg_catalog.pg_stat_subscription w
+                   WHERE w.subid = s.oid AND w.pid IS NOT NULL AND w.relid IS NULL) AS running,
+           COALESCE((SELECT apply_error_count FROM pg_catalog.pg_stat_subscription_stats t WHERE t.subid = s.oid), 0) AS errors
+    FROM pg_catalog.pg_subscription s WHERE s.oid = $1";
+
+const SOURCE: &str = "
+    SELECT pg_catalog.pg_current_wal_lsn() AS lsn,
+           ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()) AS prepared";
+
+/// Emits a marker: a message in the log that nobody applies, whose position the destination must pass.
+pub async fn emit_marker(source: &Client, text: &str) -> Result<Lsn, tokio_postgres::Error> {
+    let row = source.query_one("SELECT pg_catalog.pg_logical_emit_message(true, 'pg-migrator', $1)", &[&text]).await?;
+    Ok(row.get(0))
+}
+
+impl Watcher {
+    /// Looks once. `statements_open` is what the plan still has to do.
+    pub async fn tick(
+        &mut self,
+        context: &Context,
+        database: &str,
+        names: &Names,
+        subscription: u32,
+        source: &Session,
+        destination: &Session,
+        statements_open: usize,
+    ) -> Result<Outcome, tokio_postgres::Error> {
+        let now = Instant::now();
+        let slow = self.ticks.is_multiple_of(SLOW_TICKS);
+        self.ticks += 1;
+
+        let worker = destination.query_opt(WORKER, &[&subscription]).await?;
+        let Some(worker) = worker.filter(|row| row.get("subenabled")) else { return Ok(Outcome::Changed) };
+        let at_source = source.query_one(SOURCE, &[]).await?;
+        let source_lsn: Lsn = at_source.get("lsn");
+        let slot = slot::observe(source, names).await?;
+        let Slot::Present { active, confirmed, restart } = slot else { return Ok(Outcome::Changed) };
+
+        self.clock.note(now, source_lsn);
+        let lag = Lag {
+            source: source_lsn,
+            applied: confirmed,
+            bytes: source_lsn.bytes_since(confirmed),
+            age: self.clock.age(now, confirmed),
+            retained: source_lsn.bytes_since(restart),
+        };
+        self.note_marker(now, confirmed);
+        if self.marker.is_none() {
+            self.marker = Some((emit_marker(source, "tick").await?, now));
+        }
+        self.note_lag(now, lag.bytes, context.settings.max_lag_bytes);
+        self.note_errors(now, worker.get("errors"), context.settings.stable_for);
+
+        let was_in_step = self.in_step();
+        if slow || !was_in_step {
+            self.states = subscription::tables(destination, subscription).await?;
+        }
+        let mut tables_of_source = None;
+        if slow {
+            let (ours, theirs) = (table::read(source).await?, table::read(destination).await?);
+            self.drift = drift(&ours, &theirs, &self.states);
+            tables_of_source = Some(ours);
+        }
+        let sequences_error = self.carry_sequences(source, destination, slow).await;
+
+        let mut facts = Facts {
+            tables: self.states.len(),
+            tables_ready: self.states.values().filter(|s| **s == TableState::Ready).count(),
+            tables_not_ready: Vec::new(),
+            slot_active: active,
+            slot_lost: false,
+            worker_running: worker.get("running"),
+            recent_error: self.recent_error.as_ref().map(|(_, text)| text.clone()),
+            marker_age: self.marker_through.map(|t| now.duration_since(t)),
+            marker_limit: (context.tick * 3).max(Duration::from_secs(10)),
+            lag_bytes: lag.bytes,
+            max_lag_bytes: context.settings.max_lag_bytes,
+            below_limit_for: self.below_since.map_or(Duration::ZERO, |t| now.duration_since(t)),
+            stable_for: context.settings.stable_for,
+            drift: self.drift.clone(),
+            sequences: self.sequences.len(),
+            sequences_error,
+            prepared_transactions: at_source.get("prepared"),
+            statements_open,
+            errors: Vec::new(),
+        };
+        context.board.database(database, |view| {
+            if let Some(tables) = &tables_of_source {
+                let carried: Vec<Table> = tables
+                    .iter()
+                    .filter(|t| view.tables.contains_key(&(t.schema.clone(), t.name.clone())))
+                    .cloned()
+                    .collect();
+                view.set_tables(&carried);
+            }
+            for ((schema, name), state) in &self.states {
+                view.set_stage(schema, name, match state {
+                    TableState::Ready => TableStage::Streaming,
+                    TableState::Attached(lsn) => TableStage::Attached(*lsn),
+                });
+            }
+            // A table that is shown and not attached is one that failed: it counts as one that is not ready.
+            facts.tables = view.tables.len();
+            facts.tables_not_ready = view
+                .tables
+                .iter()
+                .filter(|(_, t)| !matches!(t.stage, TableStage::Streaming))
+                .map(|((schema, name), _)| format!("{schema}.{name}"))
+                .take(NAMES_TOLD)
+                .collect();
+            facts.errors = view
+                .findings
+                .values()
+                .flatten()
+                .filter(|f| f.severity == Severity::Error)
+                .map(|f| format!("{}: {}", f.object, f.reason))
+                .take(NAMES_TOLD)
+                .collect();
+            view.lag = Some(lag);
+            view.sequences.clone_from(&self.sequences);
+            view.checks = readiness::checks(&facts);
+        });
+        if self.in_step() && !was_in_step {
+            return Ok(Outcome::InStep);
+        }
+        Ok(Outcome::Same)
+    }
+
+    /// Whether every attached table is in step, as of the last look.
+    pub fn in_step(&self) -> bool {
+        self.ticks > 0 && self.states.values().all(|s| *s == TableState::Ready)
+    }
+
+    fn note_marker(&mut self, now: Instant, confirmed: Lsn) {
+        if let Some((lsn, emitted)) = self.marker
+            && confirmed >= lsn
+        {
+            self.marker_through = Some(emitted);
+            self.marker = None;
+        }
+        debug_assert!(self.marker_through.is_none_or(|t| t <= now));
+    }
+
+    fn note_lag(&mut self, now: Instant, bytes: u64, limit: u64) {
+        self.below_since = if bytes <= limit { self.below_since.or(Some(now)) } else { None };
+    }
+
+    fn note_errors(&mut self, now: Instant, count: i64, stable_for: Duration) {
+        if let Some(before) = self.apply_errors
+            && count > before
+        {
+            let text = format!("the apply worker has failed {} times since the last look", count - before);
+            self.recent_error = Some((now, text));
+        }
+        self.apply_errors = Some(count);
+        // The worker tries again every few seconds: two tries without an error are needed to believe it.
+        let believe_after = stable_for.max(Duration::from_secs(15));
+        if self.recent_error.as_ref().is_some_and(|(at, _)| now.duration_since(*at) > believe_after) {
+            self.recent_error = None;
+        }
+    }
+
+    /// Carries sequences that moved; gives what went wrong, in words.
+    async fn carry_sequences(&mut self, source: &Session, destination: &Session, slow: bool) -> Option<String> {
+        if !slow && self.sequences.len() > SEQUENCES_AT_EVERY_TICK {
+            return None;
+        }
+        let carried = async {
+            let now = sequences::read(source).await?;
+            sequences::write(destination, sequences::changed(&now, &self.sequences)).await?;
+            Ok::<_, tokio_postgres::Error>(now)
+        };
+        match carried.await {
+            Ok(now) => {
+                self.sequences = now;
+                None
+            }
+            Err(error) => Some(retry::message(&error)),
+        }
+    }
+}
+
+/// How the two sides' tables differ, in words, a few of them.
+fn drift(source: &[Table], destination: &[Table], attached: &HashMap<(String, String), TableState>) -> Vec<String> {
+    let key = |t: &Table| (t.schema.clone(), t.name.clone());
+    let there: HashMap<_, _> = destination.iter().map(|t| (key(t), t)).collect();
+    let here: HashSet<_> = source.iter().map(key).collect();
+    let mut differences = Vec::new();
+    for table in source {
+        let label = table.label();
+        match there.get(&key(table)) {
+            None => differences.push(format!("table {label} is only on the source")),
+            Some(other) if other.fingerprint != table.fingerprint => {
+                differences.push(format!(
+                    "columns of {label}: source has ({}), destination has ({})",
+                    table.fingerprint, other.fingerprint
+                ));
+            }
+            Some(_) if !attached.contains_key(&key(table)) => {
+                differences.push(format!("table {label} is on both sides, but is not carried over"));
+            }
+            Some(_) => {}
+        }
+    }
+    for (schema, name) in attached.keys().filter(|k| !here.contains(*k)) {
+        differences.push(format!("table {schema}.{name} is no longer on the source"));
+    }
+    differences.sort();
+    let more = differences.len().saturating_sub(NAMES_TOLD);
+    differences.truncate(NAMES_TOLD);
+    if more > 0 {
+        differences.push(format!("and {more} more"));
+    }
+    differences
+}
+
+/// The phase of a database whose stream runs.
+pub fn phase(in_step: bool, finished: bool) -> Phase {
+    match (in_step, finished) {
+        (false, _) => Phase::CatchingUp,
+        (true, false) => Phase::Finishing,
+        (true, true) => Phase::Streaming,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copy::ReplicaIdentity;
+
+    fn table(name: &str, fingerprint: &str) -> Table {
+        Table {
+            oid: 1,
+            schema: "s".into(),
+            name: name.into(),
+            owner: "o".into(),
+            bytes: 0,
+            index_count: 0,
+            replica_identity: ReplicaIdentity::Default,
+            has_usable_identity: true,
+            candidate_index: None,
+            columns: vec![],
+            fingerprint: fingerprint.into(),
+        }
+    }
+
+    #[test]
+    fn drift_names_tables_and_columns_that_differ() {
+        let attached = HashMap::from([
+            (("s".to_owned(), "a".to_owned()), TableState::Ready),
+            (("s".to_owned(), "gone".to_owned()), TableState::Ready),
+        ]);
+        let told = drift(
+            &[table("a", "x integer"), table("new", ""), table("left", "")],
+            &[table("a", "x text"), table("left", "")],
+            &attached,
+        );
+        assert_eq!(told.len(), 4, "{told:?}");
+        assert!(told.iter().any(|d| d.contains("columns of s.a")));
+        assert!(told.iter().any(|d| d.contains("s.new is only on the source")));
+        assert!(told.iter().any(|d| d.contains("s.left is on both sides")));
+        assert!(told.iter().any(|d| d.contains("s.gone is no longer")));
+    }
+
+    #[test]
+    fn a_marker_counts_from_when_it_was_emitted() {
+        let mut watcher = Watcher::default();
+        let start = Instant::now();
+        watcher.marker = Some((Lsn(100), start));
+        watcher.note_marker(start + Duration::from_secs(1), Lsn(99));
+        assert_eq!(watcher.marker_through, None);
+        watcher.note_marker(start + Duration::from_secs(2), Lsn(100));
+        assert_eq!((watcher.marker_through, watcher.marker), (Some(start), None));
+    }
+
+    #[test]
+    fn a_lag_above_the_limit_starts_the_count_anew() {
+        let mut watcher = Watcher::default();
+        let start = Instant::now();
+        watcher.note_lag(start, 5, 10);
+        watcher.note_lag(start + Duration::from_secs(1), 11, 10);
+        assert_eq!(watcher.below_since, None);
+        watcher.note_lag(start + Duration::from_secs(2), 10, 10);
+        assert_eq!(watcher.below_since, Some(start + Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn an_apply_error_is_believed_gone_only_after_a_while() {
+        let mut watcher = Watcher::default();
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        watcher.note_errors(at(0), 3, Duration::from_secs(5));
+        assert!(watcher.recent_error.is_none(), "old errors are old");
+        watcher.note_errors(at(1), 4, Duration::from_secs(5));
+        assert!(watcher.recent_error.is_some());
+        watcher.note_errors(at(10), 4, Duration::from_secs(5));
+        assert!(watcher.recent_error.is_some());
+        watcher.note_errors(at(17), 4, Duration::from_secs(5));
+        assert!(watcher.recent_error.is_none());
+    }
+}

@@ -1,0 +1,292 @@
+//! The publication on the source, and the replica identities of the tables in it.
+//!
+//! A published table without a replica identity makes the source refuse its updates and deletes. So a table's identity
+//! is put right, and written down in the ledger, before the table is published; never FOR ALL TABLES, which would catch
+//! tables that are created later.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::Client;
+
+use super::Names;
+use crate::config::ReplicaIdentityPolicy;
+use crate::copy::{ReplicaIdentity, Table};
+use crate::finding::{Finding, Severity};
+use crate::ledger::{self, Kind, SideEffect, Side};
+use crate::postgres::{quote, retry};
+
+/// Publishing failed as a whole; single tables that can't be published are findings instead.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The source refused.
+    #[error("the publication {publication} can't be {doing}: {}", retry::message(.source))]
+    Statement {
+        /// Its name.
+        publication: String,
+        /// What was being done.
+        doing: &'static str,
+        /// What the server said.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// The ledger could not be written, so nothing was done.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+}
+
+/// How the ledger names the replica identity that a table had before us.
+pub fn identity_detail(table: &Table) -> serde_json::Value {
+    let (kind, index) = match &table.replica_identity {
+        ReplicaIdentity::Default => ("default", None),
+        ReplicaIdentity::Index(index) => ("index", Some(index)),
+        ReplicaIdentity::Full => ("full", None),
+        ReplicaIdentity::Nothing => ("nothing", None),
+    };
+    json!({ "schema": table.schema, "table": table.name, "oid": table.oid, "original": kind, "index": index })
+}
+
+/// Reads back what [`identity_detail`] wrote.
+pub fn original_identity(effect: &SideEffect) -> Option<ReplicaIdentity> {
+    match effect.detail.get("original")?.as_str()? {
+        "default" => Some(ReplicaIdentity::Default),
+        "index" => Some(ReplicaIdentity::Index(effect.detail.get("index")?.as_str()?.to_owned())),
+        "full" => Some(ReplicaIdentity::Full),
+        "nothing" => Some(ReplicaIdentity::Nothing),
+        _ => None,
+    }
+}
+
+/// The identity a table should have while it streams; none if it is to be left out.
+pub fn wanted_identity(table: &Table, policy: ReplicaIdentityPolicy) -> Option<ReplicaIdentity> {
+    if table.has_usable_identity {
+        return Some(table.replica_identity.clone());
+    }
+    match (&table.candidate_index, policy) {
+        (Some(index), _) => Some(ReplicaIdentity::Index(index.clone())),
+        (None, ReplicaIdentityPolicy::Full) => Some(ReplicaIdentity::Full),
+        (None, ReplicaIdentityPolicy::Refuse) => None,
+    }
+}
+
+/// What a source database's publication looks like now.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// Whether it exists.
+    pub exists: bool,
+    /// OIDs of the tables in it.
+    pub tables: HashSet<u32>,
+}
+
+/// Looks at the publication.
+pub async fn observe(source: &Client, names: &Names) -> Result<Published, tokio_postgres::Error> {
+    let row = source
+        .query_opt(
+            "SELECT COALESCE((SELECT array_agg(prrelid) FROM pg_catalog.pg_publication_rel WHERE prpubid = p.oid), '{}') AS tables
+             FROM pg_catalog.pg_publication p WHERE pubname = $1",
+            &[&names.publication],
+        )
+        .await?;
+    Ok(match row {
+        Some(row) => Published { exists: true, tables: row.get::<_, Vec<u32>>("tables").into_iter().collect() },
+        None => Published::default(),
+    })
+}
+
+/// Tables that could be published, and findings for those that could not.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Tables left out, with the reason.
+    pub refused: HashMap<u32, Finding>,
+}
+
+/// Makes the publication cover `tables`: identities first, then the publication, then its members. Safe to repeat.
+pub async fn ensure(
+    source: &Client,
+    control: &Client,
+    mapping: &str,
+    database: &str,
+    names: &Names,
+    tables: &[Table],
+    policy: ReplicaIdentityPolicy,
+) -> Result<Outcome, Error> {
+    let failed = |doing| {
+        let publication = names.publication.clone();
+        move |source| Error::Statement { publication, doing, source }
+    };
+    let mut outcome = Outcome::default();
+    ledger::record(control, mapping, Side::Source, database, Kind::Publication, &names.publication, &json!({})).await?;
+    let published = observe(source, names).await.map_err(failed("read"))?;
+    if !published.exists {
+        source
+            .batch_execute(&format!("CREATE PUBLICATION {}", quote::ident(&names.publication)))
+            .await
+            .map_err(failed("created"))?;
+    }
+    let mut to_add = Vec::new();
+    for table in tables.iter().filter(|t| !published.tables.contains(&t.oid)) {
+        match put_identity_right(source, control, mapping, database, table, policy).await? {
+            Ok(()) => to_add.push(table),
+            Err(finding) => {
+                outcome.refused.insert(table.oid, finding);
+            }
+        }
+    }
+    for chunk in to_add.chunks(200) {
+        let add = |tables: &[&Table]| {
+            let list: Vec<String> = tables.iter().map(|t| format!("ONLY {}", t.sql_name())).collect();
+            format!("ALTER PUBLICATION {} ADD TABLE {}", quote::ident(&names.publication), list.join(", "))
+        };
+        match source.batch_execute(&add(chunk)).await {
+            Ok(()) => {}
+            Err(error) if retry::is_transient(&error) => return Err(failed("extended")(error)),
+            // One of them is not to be published: find out which, and publish the others.
+            Err(_) => {
+                for table in chunk {
+                    if let Err(error) = source.batch_execute(&add(&[table])).await {
+                        if retry::is_transient(&error) {
+                            return Err(failed("extended")(error));
+                        }
+                        outcome.refused.insert(table.oid, refused(database, table, &retry::message(&error)));
+                    }
+                }
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+fn refused(database: &str, table: &Table, reason: &str) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        database: database.to_owned(),
+        code: "table_not_published",
+        object: table.label(),
+        reason: format!("the table can't be published: {reason}"),
+        fix: "mend what the source's message names; the table is then published and copied by itself".to_owned(),
+        statement: None,
+    }
+}
+
+/// Gives a table an identity that updates and deletes can be replicated by. The lock it needs is awaited for two seconds
+/// at a time, for whoever comes after us on that table waits behind us.
+async fn put_identity_right(
+    source: &Client,
+    control: &Client,
+    mapping: &str,
+    database: &str,
+    table: &Table,
+    policy: ReplicaIdentityPolicy,
+) -> Result<Result<(), Finding>, Error> {
+    let Some(wanted) = wanted_identity(table, policy) else {
+        return Ok(Err(Finding {
+            severity: Severity::Error,
+            database: database.to_owned(),
+            code: "table_without_key",
+            object: table.label(),
+            reason: "the table has neither a primary key nor a unique index over columns that are not null, and \
+                     replica_identity = \"refuse\""
+                .to_owned(),
+            fix: "add a primary key on the source, or set replica_identity = \"full\"".to_owned(),
+            statement: None,
+        }));
+    };
+    if wanted == table.replica_identity {
+        return Ok(Ok(()));
+    }
+    ledger::record(control, mapping, Side::Source, database, Kind::ReplicaIdentity, &table.sql_name(), &identity_detail(table))
+        .await?;
+    set_identity(source, &table.sql_name(), &wanted)
+        .await
+        .map(|()| Ok(()))
+        .or_else(|error| {
+            if retry::is_transient(&error) {
+                Err(Error::Statement { publication: table.label(), doing: "given a replica identity", source: error })
+            } else {
+                Ok(Err(refused(database, table, &retry::message(&error))))
+            }
+        })
+}
+
+/// `ALTER TABLE … REPLICA IDENTITY`, without ever queueing up for its lock for longer than two seconds.
+pub async fn set_identity(
+    source: &Client,
+    table: &str,
+    identity: &ReplicaIdentity,
+) -> Result<(), tokio_postgres::Error> {
+    let statement = format!(
+        "BEGIN; SET LOCAL lock_timeout = '2s'; ALTER TABLE ONLY {table} REPLICA IDENTITY {}; COMMIT",
+        identity.clause()
+    );
+    loop {
+        match source.batch_execute(&statement).await {
+            Ok(()) => return Ok(()),
+            Err(error) => {
+                source.batch_execute("ROLLBACK").await?;
+                if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
+                    return Err(error);
+                }
+                tracing::info!(table, "waiting for a lock on the source to set the replica identity");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(identity: ReplicaIdentity, usable: bool, candidate: Option<&str>) -> Table {
+        Table {
+            oid: 1,
+            schema: "s".into(),
+            name: "t".into(),
+            owner: "o".into(),
+            bytes: 0,
+            index_count: 0,
+            replica_identity: identity,
+            has_usable_identity: usable,
+            candidate_index: candidate.map(str::to_owned),
+            columns: vec![],
+            fingerprint: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_usable_identity_is_left_alone() {
+        let t = table(ReplicaIdentity::Default, true, Some("u"));
+        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Some(ReplicaIdentity::Default));
+    }
+
+    #[test]
+    fn a_keyless_table_takes_its_unique_index_before_full() {
+        let t = table(ReplicaIdentity::Default, false, Some("u"));
+        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Refuse), Some(ReplicaIdentity::Index("u".into())));
+        let t = table(ReplicaIdentity::Nothing, false, None);
+        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Some(ReplicaIdentity::Full));
+        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Refuse), None);
+    }
+
+    #[test]
+    fn the_ledger_gives_back_what_was_there() {
+        for identity in [
+            ReplicaIdentity::Default,
+            ReplicaIdentity::Index("we\"ird".into()),
+            ReplicaIdentity::Full,
+            ReplicaIdentity::Nothing,
+        ] {
+            let effect = SideEffect {
+                id: 1,
+                side: Side::Source,
+                database: "d".into(),
+                kind: Kind::ReplicaIdentity,
+                object: "t".into(),
+                detail: identity_detail(&table(identity.clone(), false, None)),
+            };
+            assert_eq!(original_identity(&effect), Some(identity));
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Replication slots: the permanent one that keeps the source's log for the stream, and the temporary one of a pass,
+//! which gives a snapshot together with its exact position.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use tokio_postgres::Client;
+
+use super::Names;
+use crate::postgres::{self, Endpoint, Lsn, Session, quote, retry};
+
+/// Why there is no slot or no snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A server can't be reached.
+    #[error(transparent)]
+    Connect(#[from] postgres::connect::Error),
+    /// A server refused.
+    #[error("{doing}: {}", retry::message(.source))]
+    Statement {
+        /// What was being done, to what.
+        doing: String,
+        /// What the server said.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// The answer to CREATE_REPLICATION_SLOT could not be understood.
+    #[error("the source answered CREATE_REPLICATION_SLOT with the position {0}")]
+    Position(#[from] postgres::lsn::ParseLsnError),
+}
+
+/// State of our permanent slot, from `pg_replication_slots`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Slot {
+    /// There is none of that name.
+    Missing,
+    /// There is one of that name that is not a pgoutput slot of this database.
+    Foreign,
+    /// The source has thrown away log that the stream still needs: it can't go on.
+    Lost,
+    /// In order.
+    Present {
+        /// Whether a walsender uses it now.
+        active: bool,
+        /// Everything before this position is applied and flushed at the destination.
+        confirmed: Lsn,
+        /// The source keeps its log from here on.
+        restart: Lsn,
+    },
+}
+
+/// Looks at our slot. `wal_status` came with 13: read through `to_jsonb`, null before.
+pub async fn observe(source: &Client, names: &Names) -> Result<Slot, tokio_postgres::Error> {
+    let row = source
+        .query_opt(
+            "SELECT plugin = 'pgoutput' AND database = current_database() AS ours, active,
+                    confirmed_flush_lsn, restart_lsn, to_jsonb(s) ->> 'wal_status' AS wal_status
+             FROM pg_catalog.pg_replication_slots s WHERE slot_name = $1",
+            &[&names.slot],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(Slot::Missing) };
+    if row.get::<_, Option<bool>>("ours") != Some(true) {
+        return Ok(Slot::Foreign);
+    }
+    if row.get::<_, Option<&str>>("wal_status") == Some("lost") {
+        return Ok(Slot::Lost);
+    }
+    match (row.get("confirmed_flush_lsn"), row.get("restart_lsn")) {
+        (Some(confirmed), Some(restart)) => Ok(Slot::Present { active: row.get("active"), confirmed, restart }),
+        // A slot without positions is one whose creation never came to an end.
+        _ => Ok(Slot::Lost),
+    }
+}
+
+/// Makes the permanent slot.
+pub async fn create(source: &Client, names: &Names) -> Result<(), Error> {
+    source
+        .execute("SELECT pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')", &[&names.slot])
+        .await
+        .map_err(|source| Error::Statement { doing: format!("creating slot {}", names.slot), source })?;
+    Ok(())
+}
+
+/// Drops a slot of ours. The walsender that uses it may need a moment to notice that its subscription is gone.
+pub async fn drop(source: &Client, name: &str) -> Result<(), tokio_postgres::Error> {
+    for attempt in 0.. {
+        let result = source
+            .execute(
+                "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots WHERE slot_name = $1",
+                &[&name],
+            )
+            .await;
+        match result {
+            Err(error) if attempt < 60 && error.code() == Some(&tokio_postgres::error::SqlState::OBJECT_IN_USE) => {
+                source
+                    .execute(
+                        "SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots
+                         WHERE slot_name = $1 AND active_pid IS NOT NULL",
+                        &[&name],
+                    )
+                    .await?;
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            result => return result.map(|_| ()),
+        }
+    }
+    Ok(())
+}
+
+/// The transactions on the source that a slot's creation waits for, in words; none if it waits for nothing.
+pub async fn blockers(source: &Client) -> Result<Option<String>, tokio_postgres::Error> {
+    let row = source
+        .query_one(
+            "SELECT string_agg(format('pid %s (%s, %s, running for %s): %s', a.pid, a.usename, a.datname,
+                                      date_trunc('second', clock_timestamp() - a.xact_start), left(a.query, 80)), '; '
+                               ORDER BY a.xact_start) AS running,
+                    (SELECT string_agg(format('prepared transaction %s of %s', gid, owner), '; ') FROM pg_catalog.pg_prepared_xacts) AS prepared
+             FROM pg_catalog.pg_stat_activity a
+             WHERE a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid()",
+            &[],
+        )
+        .await?;
+    let parts: Vec<String> = ["running", "prepared"].iter().filter_map(|c| row.get::<_, Option<String>>(c)).collect();
+    Ok(if parts.is_empty() { None } else { Some(parts.join("; ")) })
+}
+
+/// A snapshot of the source at an exact position. The snapshot can be imported as long as this lives.
+pub struct Snapshot {
+    /// Everything committed before this position is in the snapshot, and nothing else.
+    pub lsn: Lsn,
+    /// Its name for `SET TRANSACTION SNAPSHOT`.
+    pub name: String,
+    /// The destination's session whose dblink connection holds the temporary slot.
+    _holder: Session,
+}
+
+impl Snapshot {
+    /// Takes one, over a replication connection that the destination opens: the driver has no replication mode, and
+    /// pgoutput's slot is the only thing that ties a snapshot to a position.
+    pub async fn take(
+        destination: &Endpoint,
+        control_database: &str,
+        source: &Endpoint,
+        source_database: &str,
+    ) -> Result<Self, Error> {
+        let failed = |doing: &str| {
+            let doing = format!("{doing} database {source_database} of {}", source.name);
+            move |source| Error::Statement { doing, source }
+        };
+        let holder = destination.connect_quiet(control_database).await?;
+        let row = holder
+            .query_one(
+                "SELECT n.nspname, pg_backend_pid() FROM pg_catalog.pg_extension e
+                 JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'dblink'",
+                &[],
+            )
+            .await
+            .map_err(failed("looking for dblink before reading"))?;
+        let schema = quote::ident(row.get(0));
+        let pid: i32 = row.get(1);
+        let mut conninfo = source.conninfo(source_database, &source.application_name).expose_secret().to_owned();
+        conninfo.push_str(" replication=database");
+        holder
+            .execute(&format!("SELECT {schema}.dblink_connect('pass', $1)"), &[&conninfo])
+            .await
+            .map_err(failed("connecting from the destination to"))?;
+        let command = format!("CREATE_REPLICATION_SLOT \"pg_migrator_pass_{pid}\" TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT");
+        let row = holder
+            .query_one(
+                &format!(
+                    "SELECT consistent_point, snapshot_name FROM {schema}.dblink('pass', $1)
+                     AS t (slot_name text, consistent_point text, snapshot_name text, output_plugin text)"
+                ),
+                &[&command],
+            )
+            .await
+            .map_err(failed("taking a snapshot of"))?;
+        Ok(Self { lsn: row.get::<_, &str>(0).parse()?, name: row.get(1), _holder: holder })
+    }
+}
+
+/// Waits until every transaction that the imported snapshot counts as committed has really ended.
+///
+/// A commit is in the log before it is in the commit log and before its locks are gone. A snapshot exported in between
+/// counts the transaction as committed, and a reader would find it neither running nor committed, take it for aborted,
+/// and say so in hint bits. Such a transaction still holds the lock on its own id. `client` has the snapshot imported.
+pub async fn await_commits(client: &Client) -> Result<(), tokio_postgres::Error> {
+    const IN_BETWEEN: &str = "
+        WITH snapshot AS (
+            SELECT txid_snapshot_xmin(s) AS xmin, txid_snapshot_xmax(s) AS xmax,
+                   ARRAY(SELECT txid_snapshot_xip(s)) AS xip FROM txid_current_snapshot() s)
+        SELECT count(*) FROM pg_catalog.pg_locks l, snapshot
+        WHERE l.locktype = 'transactionid' AND l.granted
+          -- 32-bit ids of the locks against 64-bit ids of the snapshot: compared by their distance below xmax.
+          AND ((xmax & 4294967295) - l.transactionid::text::bigint + 4294967296) % 4294967296 BETWEEN 1 AND 2147483647
+          AND NOT EXISTS (SELECT FROM unnest(xip) x WHERE (x & 4294967295) = l.transactionid::text::bigint)";
+    loop {
+        let row = client.query_one(IN_BETWEEN, &[]).await?;
+        if row.get::<_, i64>(0) == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,131 @@
+//! The subscription in the destination database, and which tables are attached to it.
+
+use std::collections::HashMap;
+
+use secrecy::ExposeSecret as _;
+use tokio_postgres::Client;
+
+use super::Names;
+use crate::postgres::{self, Endpoint, Lsn, quote, retry};
+
+/// Why there is no subscription.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The destination can't be reached.
+    #[error(transparent)]
+    Connect(#[from] postgres::connect::Error),
+    /// The destination refused. The statement is not told: it may hold a password.
+    #[error("the subscription {name} can't be {doing}: {}", retry::message(.source))]
+    Statement {
+        /// Its name.
+        name: String,
+        /// What was being done.
+        doing: &'static str,
+        /// What the server said.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+}
+
+/// A subscription of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subscription {
+    /// Its OID.
+    pub oid: u32,
+    /// Whether its apply worker runs.
+    pub enabled: bool,
+}
+
+/// How far a table has come: `pg_subscription_rel.srsubstate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableState {
+    /// Copied and attached; changes after this position are applied as soon as the stream gets there.
+    Attached(Lsn),
+    /// In step with the stream.
+    Ready,
+}
+
+/// Looks for our subscription in the database that the client is connected to.
+pub async fn observe(destination: &Client, names: &Names) -> Result<Option<Subscription>, tokio_postgres::Error> {
+    let row = destination
+        .query_opt(
+            "SELECT s.oid, s.subenabled FROM pg_catalog.pg_subscription s
+             JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+             WHERE d.datname = current_database() AND s.subname = $1",
+            &[&names.subscription()],
+        )
+        .await?;
+    Ok(row.map(|row| Subscription { oid: row.get(0), enabled: row.get(1) }))
+}
+
+/// The tables attached to our subscription, by schema and name.
+pub async fn tables(
+    destination: &Client,
+    subscription: u32,
+) -> Result<HashMap<(String, String), TableState>, tokio_postgres::Error> {
+    let rows = destination
+        .query(
+            "SELECT n.nspname, c.relname, r.srsubstate::text, r.srsublsn
+             FROM pg_catalog.pg_subscription_rel r
+             JOIN pg_catalog.pg_class c ON c.oid = r.srrelid
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             WHERE r.srsubid = $1",
+            &[&subscription],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let state = match (row.get::<_, &str>(2), row.get::<_, Option<Lsn>>(3)) {
+                ("r", _) => TableState::Ready,
+                (_, lsn) => TableState::Attached(lsn.unwrap_or_default()),
+            };
+            ((row.get(0), row.get(1)), state)
+        })
+        .collect())
+}
+
+/// Makes the subscription, connected to nothing yet and with no table in it.
+pub async fn create(destination: &Endpoint, database: &str, source: &Endpoint, source_database: &str, names: &Names) -> Result<(), Error> {
+    let conninfo = source.conninfo(source_database, names.subscription());
+    let session = destination.connect_quiet(database).await?;
+    session
+        .batch_execute(&format!(
+            "CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} \
+             WITH (connect = false, enabled = false, create_slot = false, copy_data = false, slot_name = {}, run_as_owner = false)",
+            quote::ident(names.subscription()),
+            quote::literal(conninfo.expose_secret()),
+            quote::ident(&names.publication),
+            quote::literal(&names.slot),
+        ))
+        .await
+        .map_err(|source| Error::Statement { name: names.slot.clone(), doing: "created", source })
+}
+
+/// Starts the apply worker.
+pub async fn enable(destination: &Client, names: &Names) -> Result<(), Error> {
+    alter(destination, names.subscription(), "ENABLE", "enabled").await
+}
+
+/// Stops the apply worker.
+pub async fn disable(destination: &Client, name: &str) -> Result<(), Error> {
+    alter(destination, name, "DISABLE", "disabled").await
+}
+
+async fn alter(destination: &Client, name: &str, action: &str, doing: &'static str) -> Result<(), Error> {
+    destination
+        .batch_execute(&format!("ALTER SUBSCRIPTION {} {action}", quote::ident(name)))
+        .await
+        .map_err(|source| Error::Statement { name: name.to_owned(), doing, source })
+}
+
+/// Removes a subscription without touching the source: its slot is dropped there by us, in a step of its own, so that
+/// each works when the other side is away.
+pub async fn drop(destination: &Client, name: &str) -> Result<(), Error> {
+    disable(destination, name).await?;
+    alter(destination, name, "SET (slot_name = NONE)", "parted from its slot").await?;
+    destination
+        .batch_execute(&format!("DROP SUBSCRIPTION {}", quote::ident(name)))
+        .await
+        .map_err(|source| Error::Statement { name: name.to_owned(), doing: "dropped", source })
+}
