@@ -134,8 +134,8 @@ impl Graph {
         }
         let mut search = Tarjan { graph: self, left: &left, index: vec![0; left.len()], low: vec![0; left.len()],
                                   on_stack: vec![false; left.len()], stack: Vec::new(), next: 1, found: Vec::new() };
-        for node in 0..left.len() {
-            if left[node] && search.index[node] == 0 {
+        for (node, &left) in left.iter().enumerate() {
+            if left && search.index[node] == 0 {
                 search.from(node);
             }
         }
