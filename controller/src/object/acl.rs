@@ -8,7 +8,7 @@ use super::id::{CatalogTable, ObjectId};
 use super::{Catalog, Error, Object, comment, each_row};
 use crate::plan::Section;
 use crate::plan::draft::{Context, Draft, Part};
-use crate::postgres::quote::ident;
+use crate::postgres::quote::{ident, literal};
 
 /// One privilege of one role.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,13 +124,12 @@ pub(super) fn difference(
     phrases
 }
 
-/// As a statement: only a grantor that is not the owner needs another session user. The several commands of such a
-/// statement are one message and so one transaction: if the middle one fails, the session user is put back.
+/// As a statement: only a grantor that is not the owner needs another session user. A DO block keeps it one statement; if
+/// the middle of it fails, all of it is rolled back, the session user included.
 fn as_grantor(grantor: Option<&str>, sql: &str) -> String {
-    match grantor {
-        Some(grantor) => format!("SET SESSION AUTHORIZATION {}; {sql}; RESET SESSION AUTHORIZATION", ident(grantor)),
-        None => sql.to_owned(),
-    }
+    let Some(grantor) = grantor else { return sql.to_owned() };
+    let block = format!("BEGIN SET LOCAL SESSION AUTHORIZATION {}; {sql}; RESET SESSION AUTHORIZATION; END", ident(grantor));
+    format!("DO LANGUAGE plpgsql {}", literal(&block))
 }
 
 /// What `GRANT … ON` calls a kind of object.
@@ -210,7 +209,8 @@ mod tests {
         let (grantor, sql) = &phrases[0];
         assert_eq!(
             as_grantor(grantor.as_deref(), sql),
-            "SET SESSION AUTHORIZATION \"a\"; GRANT SELECT (\"c\") ON TABLE \"t\" TO \"b\"; RESET SESSION AUTHORIZATION"
+            "DO LANGUAGE plpgsql 'BEGIN SET LOCAL SESSION AUTHORIZATION \"a\"; \
+             GRANT SELECT (\"c\") ON TABLE \"t\" TO \"b\"; RESET SESSION AUTHORIZATION; END'"
         );
     }
 }

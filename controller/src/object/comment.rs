@@ -37,7 +37,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), E
 }
 
 /// The object that a cross-cutting entry belongs to, how it is called there, and the clause for one of its columns.
-pub(super) fn target<'a>(catalog: &'a Catalog, on: ObjectId, column: i32) -> Option<(&'a Object, Face)> {
+pub(super) fn target(catalog: &Catalog, on: ObjectId, column: i32) -> Option<(&Object, Face)> {
     let own = catalog.object(on);
     let object = own.or_else(|| catalog.aliases.get(&on).and_then(|&alias| catalog.object(alias)))?;
     let face = match catalog.faces.get(&on) {

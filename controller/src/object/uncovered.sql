@@ -25,6 +25,8 @@ SELECT 'access_method', 2601, a.oid, pg_catalog.format('%I', a.amname) FROM pg_c
 UNION ALL
 SELECT 'cast', 2605, c.oid, pg_catalog.format('(%s AS %s)', pg_catalog.format_type(c.castsource, NULL), pg_catalog.format_type(c.casttarget, NULL))
 FROM pg_catalog.pg_cast c WHERE c.oid >= 16384
+  -- a range's cast to its multirange comes with the range
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 2605 AND d.objid = c.oid AND d.deptype = 'i')
 UNION ALL
 SELECT 'conversion', 2607, c.oid, pg_catalog.format('%I.%I', n.nspname, c.conname)
 FROM pg_catalog.pg_conversion c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace WHERE c.oid >= 16384

@@ -12,6 +12,7 @@ pub const CLASS: Class = Class { name: "column", query: include_str!("column.sql
 
 /// A column.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools)] // as in pg_attribute
 pub struct Column {
     /// `pg_attribute.attnum`.
     pub number: i16,

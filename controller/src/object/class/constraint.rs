@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 
 use super::column::options_list;
-use super::index::attach;
+use super::index::{attach, is_clustered};
 use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
@@ -170,7 +170,8 @@ impl Constraint {
         }
         if index.clustered {
             let sql = format!("ALTER TABLE ONLY {} CLUSTER ON {}", self.table, ident(&index.name));
-            drafts.push(Draft::about(object, Part::State, sql).section(Section::AfterData).table(object.table));
+            let draft = Draft::about(object, Part::State, sql).section(Section::AfterData).table(object.table);
+            drafts.push(draft.done_when(is_clustered(&index.target)));
         }
     }
 }

@@ -99,9 +99,18 @@ impl Definition for Index {
             let keyword = if context.catalog.tables.contains_key(&self.relation) { "TABLE" } else { "MATERIALIZED VIEW" };
             let only = if keyword == "TABLE" { "ONLY " } else { "" };
             let sql = format!("ALTER {keyword} {only}{} CLUSTER ON {}", self.table, ident(&object.name.name));
-            drafts.push(Draft::about(object, Part::State, sql).section(Section::AfterData).table(object.table));
+            let draft = Draft::about(object, Part::State, sql).section(Section::AfterData).table(object.table);
+            drafts.push(draft.done_when(is_clustered(&object.face.target)));
         }
     }
+}
+
+/// Whether the index is its table's cluster marker.
+pub(super) fn is_clustered(target: &str) -> String {
+    format!(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_index WHERE indisclustered AND indexrelid = pg_catalog.to_regclass({}))",
+        literal(target)
+    )
 }
 
 /// Makes an index a part of the partitioned table's one.

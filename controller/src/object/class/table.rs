@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 
 use super::column::{Column, options_list};
 use crate::finding::{Finding, Severity};
-use crate::object::{Catalog, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, ReplicaIdentity, Section};
 use crate::postgres::quote::{ident, literal, qualified};
@@ -26,6 +26,7 @@ struct Parent {
 
 /// A table.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // as in pg_class
 pub struct Table {
     /// Its rows are in its partitions.
     pub is_partitioned: bool,
@@ -178,7 +179,7 @@ impl Table {
     /// A column's entry in `CREATE TABLE`; a typed table names only columns that have something of their own.
     fn column(&self, object: &Object, column: &Column, context: &Context<'_>) -> Option<String> {
         let mut rest = String::new();
-        if let Some(default) = self.inline_default(column, context) {
+        if let Some(default) = inline_default(column, context) {
             let _ = if column.generated {
                 write!(rest, " GENERATED ALWAYS AS ({default}) STORED")
             } else {
@@ -201,14 +202,6 @@ impl Table {
         Some(format!("{} {}{compression}{collation}{rest}", ident(&column.name), column.data_type))
     }
 
-    fn inline_default<'a>(&self, column: &'a Column, context: &Context<'_>) -> Option<&'a str> {
-        let oid = column.default_oid?;
-        if context.repairs.apart.contains(&ObjectId::new(crate::object::CatalogTable::ATTRDEF, oid)) {
-            return None;
-        }
-        column.default.as_deref()
-    }
-
     /// The default that the first parent with such a column gives.
     fn inherited_default(&self, column: &Column, context: &Context<'_>) -> Option<String> {
         let mut columns = self.parents.iter().flat_map(|parent| context.catalog.columns_of(parent.id.oid));
@@ -222,9 +215,10 @@ impl Table {
             let action = match (&column.default, column.default_oid) {
                 (Some(_), _) if column.generated => continue,
                 (Some(default), Some(oid)) => {
-                    let id = ObjectId::new(crate::object::CatalogTable::ATTRDEF, oid);
+                    let id = ObjectId::new(CatalogTable::ATTRDEF, oid);
                     let apart = context.repairs.apart.contains(&id);
-                    if !apart && !(inherited_only && self.inherited_default(column, context).as_ref() != Some(default)) {
+                    let overrides = inherited_only && self.inherited_default(column, context).as_ref() != Some(default);
+                    if !apart && !overrides {
                         continue;
                     }
                     (format!("SET DEFAULT {default}"), apart.then_some(id))
@@ -293,6 +287,15 @@ impl Table {
             };
             format!("ALTER TABLE ONLY {} REPLICA IDENTITY {identity}", object.face.target)
         };
+        let done = |identity: &ReplicaIdentity| match identity {
+            ReplicaIdentity::Default => pg_class(object, "relreplident = 'd'"),
+            ReplicaIdentity::Nothing => pg_class(object, "relreplident = 'n'"),
+            ReplicaIdentity::Full => pg_class(object, "relreplident = 'f'"),
+            ReplicaIdentity::Index(name) => format!(
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_index WHERE indisreplident AND indexrelid = pg_catalog.to_regclass({}))",
+                literal(&qualified(&self.schema, name))
+            ),
+        };
         let with_index = |draft: Draft, identity: &ReplicaIdentity| match identity {
             ReplicaIdentity::Index(name) => match context.catalog.index(&self.schema, name) {
                 Some(index) => draft.needs(index, Part::Create),
@@ -303,21 +306,23 @@ impl Table {
         if *streaming != ReplicaIdentity::Default {
             let section = if matches!(streaming, ReplicaIdentity::Index(_)) { self.after_data() } else { Section::BeforeData };
             let draft = Draft::about(object, Part::State, sql(streaming)).section(section).table(object.table);
-            drafts.push(with_index(draft, streaming));
+            drafts.push(with_index(draft.done_when(done(streaming)), streaming));
         }
         if streaming != original {
             let draft = Draft::about(object, Part::Cutover, sql(original)).section(Section::AtCutover).undo(sql(streaming));
-            drafts.push(with_index(draft, original));
+            drafts.push(with_index(draft.done_when(done(original)), original));
         }
     }
 
     fn row_security(&self, object: &Object, drafts: &mut Vec<Draft>) {
         let sql = |action: &str| format!("ALTER TABLE {} {action} ROW LEVEL SECURITY", object.face.target);
         if self.row_security {
-            drafts.push(Draft::about(object, Part::State, sql("ENABLE")).section(self.after_data()).table(object.table));
+            let draft = Draft::about(object, Part::State, sql("ENABLE")).section(self.after_data()).table(object.table);
+            drafts.push(draft.done_when(pg_class(object, "relrowsecurity")));
         }
         if self.force_row_security {
-            drafts.push(Draft::about(object, Part::Cutover, sql("FORCE")).section(Section::AtCutover).undo(sql("NO FORCE")));
+            let draft = Draft::about(object, Part::Cutover, sql("FORCE")).section(Section::AtCutover).undo(sql("NO FORCE"));
+            drafts.push(draft.done_when(pg_class(object, "relforcerowsecurity")));
         }
     }
 
@@ -326,6 +331,18 @@ impl Table {
     fn after_data(&self) -> Section {
         if self.is_partitioned { Section::AfterStreaming } else { Section::AfterData }
     }
+}
+
+/// The default, unless it must be set after the table is made.
+fn inline_default<'a>(column: &'a Column, context: &Context<'_>) -> Option<&'a str> {
+    let id = ObjectId::new(CatalogTable::ATTRDEF, column.default_oid?);
+    if context.repairs.apart.contains(&id) { None } else { column.default.as_deref() }
+}
+
+/// Whether this holds for the table's row in `pg_class`.
+fn pg_class(object: &Object, condition: &str) -> String {
+    let target = literal(&object.face.target);
+    format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass({target}) AND {condition})")
 }
 
 /// Whether the relation of this qualified, quoted name exists.

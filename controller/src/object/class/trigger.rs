@@ -39,18 +39,30 @@ impl Firing {
     /// The drafts that bring a new trigger or rule to this state: `kind` is `TRIGGER` or `RULE`.
     pub fn statements(self, object: &Object, table: &str, kind: &str, section: Section, drafts: &mut Vec<Draft>) {
         let sql = |action: &str| format!("ALTER TABLE ONLY {table} {action} {kind} {}", ident(&object.name.name));
-        let disable = Draft::about(object, Part::State, sql("DISABLE")).section(section).table(object.table);
+        let (catalog, relation, name, state) = match kind {
+            "RULE" => ("pg_rewrite", "ev_class", "rulename", "ev_enabled"),
+            _ => ("pg_trigger", "tgrelid", "tgname", "tgenabled"),
+        };
+        let done = |condition: &str| {
+            format!(
+                "SELECT EXISTS (SELECT FROM pg_catalog.{catalog} WHERE {relation} = pg_catalog.to_regclass({}) AND {name} = {} AND {state} {condition})",
+                literal(table),
+                literal(&object.name.name)
+            )
+        };
         let enable = match self {
             Self::Origin => return,
             Self::Disabled => None,
-            Self::Replica => Some("ENABLE REPLICA"),
-            Self::Always => Some("ENABLE ALWAYS"),
+            Self::Replica => Some(("ENABLE REPLICA", "= 'R'")),
+            Self::Always => Some(("ENABLE ALWAYS", "= 'A'")),
         };
-        if let Some(enable) = enable {
-            let draft = Draft::about(object, Part::Cutover, sql(enable)).section(Section::AtCutover).undo(sql("DISABLE"));
-            drafts.push(draft);
+        // Anything but the state it was born with: after the cutover this one is not to be done again.
+        let disable = Draft::about(object, Part::State, sql("DISABLE")).section(section).table(object.table);
+        drafts.push(disable.done_when(done("<> 'O'")));
+        if let Some((action, condition)) = enable {
+            let draft = Draft::about(object, Part::Cutover, sql(action)).section(Section::AtCutover).undo(sql("DISABLE"));
+            drafts.push(draft.done_when(done(condition)));
         }
-        drafts.push(disable);
     }
 }
 
