@@ -57,7 +57,7 @@ pub struct Report {
 
 /// The order in which things go: the stream before its slot, the slot before the publication it decodes by, and writes
 /// on the source are let in again when nothing can carry them over any more.
-const ORDER: [Kind; 7] = [
+const ORDER: [Kind; 8] = [
     Kind::Subscription,
     Kind::Slot,
     Kind::Publication,
@@ -65,12 +65,13 @@ const ORDER: [Kind; 7] = [
     Kind::WriteBlock,
     Kind::Database,
     Kind::Role,
+    Kind::Membership,
 ];
 
 /// Cleans up; `finish_first` carries out the last steps of a switch that was made by hand.
 pub async fn run(context: &Context, finish_first: bool) -> Result<Report, Error> {
     let mut report = Report::default();
-    let mut effects = ledger::in_force(&*context.control, &context.mapping).await?;
+    let mut effects = ledger::in_force(&context.control, &context.mapping).await?;
     let streams = effects.iter().any(|e| e.kind == Kind::Subscription);
     if finish_first && streams {
         report.sequences = Some(cutover::finish_by_hand(context).await?);
@@ -84,8 +85,8 @@ pub async fn run(context: &Context, finish_first: bool) -> Result<Report, Error>
             format!("{} {} in {}", effect.kind.as_str(), effect.object, effect.database)
         };
         match effect.kind {
-            Kind::Database | Kind::Role => {
-                ledger::undone(&*context.control, effect.id, "kept").await?;
+            Kind::Database | Kind::Role | Kind::Membership => {
+                ledger::undone(&context.control, effect.id, "kept").await?;
                 report.kept.push(words);
                 continue;
             }
@@ -100,7 +101,7 @@ pub async fn run(context: &Context, finish_first: bool) -> Result<Report, Error>
             }
         }
         if effect.kind != Kind::WriteBlock {
-            ledger::undone(&*context.control, effect.id, "undone").await?;
+            ledger::undone(&context.control, effect.id, "undone").await?;
         }
         tracing::info!("undone: {words}");
         report.undone.push(words);
@@ -133,8 +134,8 @@ async fn undo_on_source(context: &Context, source: &Session, effect: &SideEffect
             .await
             .map_err(failed),
         Kind::ReplicaIdentity => restore_identity(source, effect).await.map_err(failed),
-        Kind::WriteBlock => Ok(block::unblock(source, &*context.control, effect).await?),
-        Kind::Subscription | Kind::Database | Kind::Role => Ok(()),
+        Kind::WriteBlock => Ok(block::unblock(source, &context.control, effect).await?),
+        Kind::Subscription | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The ledger: what we changed on either side, written before the change. What it does not name is not ours.
 
 use serde_json::Value;
-use tokio_postgres::GenericClient;
+use tokio_postgres::Client;
 
 /// Which side of a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +27,8 @@ impl Side {
 pub enum Kind {
     /// A role created on the destination. Stays after completion: it is what was asked for.
     Role,
+    /// A membership granted on the destination. Stays after completion.
+    Membership,
     /// A database created on the destination. Stays after completion.
     Database,
     /// Our publication in a source database.
@@ -46,6 +48,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Role => "role",
+            Self::Membership => "membership",
             Self::Database => "database",
             Self::Publication => "publication",
             Self::Slot => "slot",
@@ -58,6 +61,7 @@ impl Kind {
     fn parse(word: &str) -> Option<Self> {
         [
             Self::Role,
+            Self::Membership,
             Self::Database,
             Self::Publication,
             Self::Slot,
@@ -113,7 +117,7 @@ const READ: fn(tokio_postgres::Error) -> Error = |source| Error::Query { doing: 
 const WRITE: fn(tokio_postgres::Error) -> Error = |source| Error::Query { doing: "written", source };
 
 /// Reads what is in force for a mapping, oldest first.
-pub async fn in_force(control: &impl GenericClient, mapping: &str) -> Result<Vec<SideEffect>, Error> {
+pub async fn in_force(control: &Client, mapping: &str) -> Result<Vec<SideEffect>, Error> {
     let rows = control
         .query(
             "SELECT id, side, database, kind, object, detail FROM migrator.side_effect
@@ -141,7 +145,7 @@ pub async fn in_force(control: &impl GenericClient, mapping: &str) -> Result<Vec
 /// Writes down a change that is about to be made. One that is there already keeps its number and its detail: the first
 /// account of what was before us is the true one.
 pub async fn record(
-    control: &impl GenericClient,
+    control: &Client,
     mapping: &str,
     side: Side,
     database: &str,
@@ -164,7 +168,7 @@ pub async fn record(
 }
 
 /// Adds to what is known about a change.
-pub async fn amend(control: &impl GenericClient, id: i64, detail: &Value) -> Result<(), Error> {
+pub async fn amend(control: &Client, id: i64, detail: &Value) -> Result<(), Error> {
     control
         .execute("UPDATE migrator.side_effect SET detail = detail || $2 WHERE id = $1", &[&id, detail])
         .await
@@ -173,7 +177,7 @@ pub async fn amend(control: &impl GenericClient, id: i64, detail: &Value) -> Res
 }
 
 /// Writes down that a change has been taken back, or is given up as `outcome` says.
-pub async fn undone(control: &impl GenericClient, id: i64, outcome: &str) -> Result<(), Error> {
+pub async fn undone(control: &Client, id: i64, outcome: &str) -> Result<(), Error> {
     control
         .execute(
             "UPDATE migrator.side_effect SET undone_at = clock_timestamp(), outcome = $2 WHERE id = $1",

@@ -1,3 +1,7 @@
 //! The `pg-migrator` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pg_migrator::cli::main()
+}

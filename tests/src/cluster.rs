@@ -167,6 +167,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        keep_log(&self.folder.join("server.log"), &format!("postgresql-{}-{}.log", self.major, self.port));
         // The end of the pipe is what the guard waits for.
         drop(self.guard.stdin.take());
         // Nothing can be done about a failure here; the guard stands on its own.
@@ -278,6 +279,15 @@ impl Cluster {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+}
+
+/// Copies a log into the folder that `PG_MIGRATOR_KEEP_LOGS` names, if it names one, before the log goes away.
+pub fn keep_log(log: &Path, name: &str) {
+    if let Some(folder) = std::env::var_os("PG_MIGRATOR_KEEP_LOGS")
+        && let Err(error) = fs::copy(log, Path::new(&folder).join(name))
+    {
+        eprintln!("{} was not kept: {error}", log.display());
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::cluster::{Cluster, output_of, rows};
+use crate::cluster::{Cluster, keep_log, output_of, rows};
 use crate::error::{Doing, Error, Result};
 
 /// The control database that the scenarios use: the default one.
@@ -352,9 +352,7 @@ impl Drop for Controller {
     fn drop(&mut self) {
         // A failure to kill means that it is dead already.
         let _ = self.kill();
-        if std::thread::panicking() || std::env::var_os("PG_MIGRATOR_KEEP_LOGS").is_some() {
-            self.folder.disable_cleanup(true);
-        }
+        keep_log(&self.log_path(), &format!("controller-{}.log", self.folder.path().file_name().unwrap_or_default().display()));
     }
 }
 

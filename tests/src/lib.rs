@@ -8,13 +8,16 @@
 //! - [`workload`] keeps changing every table while that happens.
 //! - [`compare`] and [`dump_diff`] are the oracles. They are independent of pg-migrator's code: the servers count and
 //!   hash their own rows, and `pg_dump` describes the schemas.
+//! - [`browser`] and [`http`] look at the dashboard.
 
+pub mod browser;
 pub mod cluster;
 pub mod compare;
 pub mod controller;
 pub mod databases;
 pub mod dump_diff;
 pub mod error;
+pub mod http;
 pub mod pair;
 pub mod workload;
 

@@ -1,6 +1,6 @@
 //! Tables as the copy sees them: leaves that hold rows.
 
-use tokio_postgres::GenericClient;
+use tokio_postgres::Client;
 
 pub use crate::plan::ReplicaIdentity;
 use crate::postgres::quote;
@@ -66,7 +66,7 @@ impl Table {
 }
 
 /// Reads the tables of a database, largest first, as of the client's snapshot.
-pub async fn read(client: &impl GenericClient) -> Result<Vec<Table>, tokio_postgres::Error> {
+pub async fn read(client: &Client) -> Result<Vec<Table>, tokio_postgres::Error> {
     let rows = client.query(include_str!("tables.sql"), &[]).await?;
     Ok(rows
         .iter()

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio_postgres::{Client, GenericClient};
+use tokio_postgres::Client;
 
 use super::Error;
 use crate::ledger::{self, Kind, Side, SideEffect};
@@ -51,7 +51,7 @@ async fn targets(source: &Client) -> Result<Vec<Target>, tokio_postgres::Error> 
 }
 
 /// Blocks writes on the database that `source` is connected to, and ends every session that could still write.
-pub async fn block(source: &Client, control: &impl GenericClient, mapping: &str, database: &str) -> Result<u64, Error> {
+pub async fn block(source: &Client, control: &Client, mapping: &str, database: &str) -> Result<u64, Error> {
     let failed = |source| Error::Statement { doing: "blocking writes", database: database.to_owned(), source };
     for target in targets(source).await.map_err(failed)? {
         let object = target.role.as_ref().map_or_else(|| "database".to_owned(), |role| format!("role {role}"));
@@ -82,7 +82,7 @@ async fn end_sessions(source: &Client) -> Result<u64, tokio_postgres::Error> {
 }
 
 /// Takes one entry of the block back.
-pub async fn unblock(source: &Client, control: &impl GenericClient, effect: &SideEffect) -> Result<(), Error> {
+pub async fn unblock(source: &Client, control: &Client, effect: &SideEffect) -> Result<(), Error> {
     let role = effect.detail.get("role").and_then(Value::as_str);
     let previous = effect.detail.get("previous").and_then(Value::as_str);
     source

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::ledger::{self, Kind};
 use crate::plan::{Plan, Section, Statement};
 use crate::postgres::{self, Lsn, Session, retry};
-use crate::provision::{databases, schema};
+use crate::provision::{carry, schema};
 use crate::reconcile::{Context, database, mapping, watch};
 use crate::stream::slot::{self, Slot};
 use crate::stream::{Names, sequences};
@@ -132,14 +132,14 @@ async fn attempt(context: &Context, deadline: Instant, limit: Duration) -> Resul
     let mut candidates = prepare(context, deadline, limit).await?;
     let began = Instant::now();
     for candidate in &mut candidates {
-        let blocking = block::block(&candidate.source, &*context.control, &context.mapping, &candidate.name);
+        let blocking = block::block(&candidate.source, &context.control, &context.mapping, &candidate.name);
         candidate.report.sessions_ended =
             within(deadline, limit, || format!("ending the sessions of {}", candidate.name), blocking).await??;
     }
     let mut markers = Vec::new();
     for candidate in &mut candidates {
         no_prepared_transactions(candidate).await?;
-        let marker = watch::emit_marker(&*candidate.source, "cutover").await.map_err(failed("emitting the marker", candidate))?;
+        let marker = watch::emit_marker(&candidate.source, "cutover").await.map_err(failed("emitting the marker", candidate))?;
         candidate.report.marker = marker.to_string();
         markers.push(marker);
     }
@@ -148,7 +148,7 @@ async fn attempt(context: &Context, deadline: Instant, limit: Duration) -> Resul
             .await??;
     }
     for candidate in &mut candidates {
-        let values = sequences::read(&*candidate.source).await.map_err(failed("reading the sequences", candidate))?;
+        let values = sequences::read(&candidate.source).await.map_err(failed("reading the sequences", candidate))?;
         let setting = sequences::write(&candidate.destination, &values);
         candidate.report.sequences =
             within(deadline, limit, || "setting the sequences".to_owned(), setting).await?.map_err(failed("setting the sequences", candidate))?;
@@ -189,9 +189,10 @@ async fn prepare(context: &Context, deadline: Instant, limit: Duration) -> Resul
 
 async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidate, Error> {
     let mut source = context.source.connect(&name).await?;
-    let plan = plan(context, &mut source, &name).await?;
+    let names = Names::new(&context.mapping, oid);
+    let plan = plan(context, &mut source, &name, &names).await?;
     let mut last: Vec<Statement> = plan.statements.into_iter().filter(|s| s.section == Section::AtCutover).collect();
-    last.extend(databases::at_cutover(&source, &context.control, &name).await.map_err(database::Error::from)?);
+    last.extend(carry::at_cutover(&source, &context.control, &name).await.map_err(database::Error::from)?);
     let destination = schema::session(&context.destination, &name).await.map_err(database::Error::from)?;
     // The switch must be on disk when it is reported.
     destination.batch_execute("SET synchronous_commit = on").await.map_err(|source| Error::Statement {
@@ -206,12 +207,12 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
         sequences: 0,
         statements: last.len(),
     };
-    Ok(Candidate { names: Names::new(&context.mapping, oid), name, source, destination, last, report })
+    Ok(Candidate { names, name, source, destination, last, report })
 }
 
-async fn plan(context: &Context, source: &mut Session, name: &str) -> Result<Plan, Error> {
-    let effects = ledger::in_force(&*context.control, &context.mapping).await?;
-    Ok(database::read_plan(source, &context.mapping, name, &effects, context.settings.replica_identity).await?)
+async fn plan(context: &Context, source: &mut Session, name: &str, names: &Names) -> Result<Plan, Error> {
+    let effects = ledger::in_force(&context.control, &context.mapping).await?;
+    Ok(database::read_plan(source, name, &[names.publication.clone()], &effects, context.settings.replica_identity).await?)
 }
 
 async fn no_prepared_transactions(candidate: &Candidate) -> Result<(), Error> {
@@ -262,14 +263,14 @@ async fn switch_on(candidates: &mut [Candidate], deadline: Instant, limit: Durat
 async fn undo(context: &Context) -> Result<(), Error> {
     tracing::warn!("undoing the cutover");
     let source = context.source.connect(&context.source.instance.database).await?;
-    for effect in ledger::in_force(&*context.control, &context.mapping).await? {
+    for effect in ledger::in_force(&context.control, &context.mapping).await? {
         if effect.kind == Kind::WriteBlock {
-            block::unblock(&source, &*context.control, &effect).await?;
+            block::unblock(&source, &context.control, &effect).await?;
         }
     }
-    for (_, name) in mapping::databases(&context.source, &source, &context.settings).await? {
+    for (oid, name) in mapping::databases(&context.source, &source, &context.settings).await? {
         let mut session = context.source.connect(&name).await?;
-        let plan = plan(context, &mut session, &name).await?;
+        let plan = plan(context, &mut session, &name, &Names::new(&context.mapping, oid)).await?;
         let destination = schema::session(&context.destination, &name).await.map_err(database::Error::from)?;
         for statement in plan.statements.iter().filter(|s| s.section == Section::AtCutover).rev() {
             if let Some(undo) = &statement.undo {
@@ -290,10 +291,10 @@ pub async fn finish_by_hand(context: &Context) -> Result<u64, Error> {
     let mut candidates = prepare(context, deadline, limit).await?;
     let mut sequences = 0;
     for candidate in &candidates {
-        let marker = watch::emit_marker(&*candidate.source, "complete").await.map_err(failed("emitting the marker", candidate))?;
+        let marker = watch::emit_marker(&candidate.source, "complete").await.map_err(failed("emitting the marker", candidate))?;
         within(deadline, limit, || format!("waiting until {} has applied {marker}", candidate.name), applied(candidate, marker))
             .await??;
-        let values = sequences::read(&*candidate.source).await.map_err(failed("reading the sequences", candidate))?;
+        let values = sequences::read(&candidate.source).await.map_err(failed("reading the sequences", candidate))?;
         sequences += sequences::write(&candidate.destination, &values).await.map_err(failed("setting the sequences", candidate))?;
     }
     switch_on(&mut candidates, deadline, limit).await?;

@@ -1,12 +1,12 @@
 -- Privileges that differ from the built-in default, exploded, in the order in which they are stored.
--- The public schema is compared with nothing: its default changed in 15, so it is always spelled out.
+-- The public schema is compared with nothing (a column's default): its default changed in 15, so it is always spelled out.
 WITH object AS (
     SELECT 1259::oid AS catalog, c.oid, 0 AS column_number, c.relowner AS owner, c.relacl AS acl,
            pg_catalog.acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner) AS base
     FROM pg_catalog.pg_class c
     WHERE c.relacl IS NOT NULL AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.oid >= 16384
     UNION ALL
-    SELECT 1259, a.attrelid, a.attnum, c.relowner, a.attacl, '{}'
+    SELECT 1259, a.attrelid, a.attnum, c.relowner, a.attacl, pg_catalog.acldefault('c', c.relowner)
     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     WHERE a.attacl IS NOT NULL AND NOT a.attisdropped AND c.oid >= 16384
     UNION ALL
@@ -17,7 +17,7 @@ WITH object AS (
     FROM pg_catalog.pg_type t WHERE t.typacl IS NOT NULL AND t.oid >= 16384
     UNION ALL
     SELECT 2615, n.oid, 0, n.nspowner, n.nspacl,
-           CASE WHEN n.oid = 2200 THEN '{}' ELSE pg_catalog.acldefault('n', n.nspowner) END
+           pg_catalog.acldefault(CASE n.oid WHEN 2200 THEN 'c' ELSE 'n' END::"char", n.nspowner)
     FROM pg_catalog.pg_namespace n WHERE n.nspacl IS NOT NULL AND (n.oid >= 16384 OR n.oid = 2200)
     UNION ALL
     SELECT 2612, l.oid, 0, l.lanowner, l.lanacl, pg_catalog.acldefault('l', l.lanowner)

@@ -20,7 +20,7 @@ pub mod owner;
 mod query;
 mod uncovered;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::pin::pin;
 
@@ -149,7 +149,7 @@ pub struct Catalog {
     pub findings: Vec<Finding>,
     by_id: HashMap<ObjectId, usize>,
     indexes: HashMap<(String, String), ObjectId>,
-    members: HashSet<ObjectId>,
+    members: HashMap<ObjectId, ObjectId>,
 }
 
 impl Catalog {
@@ -172,13 +172,18 @@ impl Catalog {
             findings: Vec::new(),
             by_id: HashMap::new(),
             indexes: HashMap::new(),
-            members: HashSet::new(),
+            members: HashMap::new(),
         }
     }
 
     /// Whether the object was made by an extension, and so is made by `CREATE EXTENSION` on the destination.
     pub fn is_member(&self, id: ObjectId) -> bool {
-        self.members.contains(&id)
+        self.members.contains_key(&id)
+    }
+
+    /// The extension that made the object.
+    pub fn extension_of(&self, id: ObjectId) -> Option<ObjectId> {
+        self.members.get(&id).copied()
     }
 
     /// Adds an object, unless it or its parent belongs to an extension. Says whether it was added.
@@ -218,7 +223,7 @@ impl Catalog {
 
     /// Adds dependencies; those on extensions say who is a member.
     pub fn set_edges(&mut self, edges: Vec<Edge>) {
-        self.members.extend(edges.iter().filter(|edge| edge.kind == EdgeKind::Extension).map(|edge| edge.from));
+        self.members.extend(edges.iter().filter(|edge| edge.kind == EdgeKind::Extension).map(|edge| (edge.from, edge.to)));
         self.edges = edges;
     }
 }

@@ -4,10 +4,11 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::draft::{Draft, Part};
+use super::statement::Section;
 use crate::object::{CLASSES, Catalog, CatalogTable, Edge, EdgeKind, ObjectId};
 
-/// Drafts and their dependencies. Nodes are drafts, followed by catalog entries that no draft makes (row types, array types,
-/// members of extensions): those only pass dependencies on.
+/// Drafts and their dependencies. Nodes are drafts, followed by catalog entries that no draft makes (row types, array types):
+/// those only pass dependencies on.
 #[derive(Debug)]
 pub(super) struct Graph {
     /// The drafts, sorted by class, name and part: the order they keep where dependencies leave it open.
@@ -85,7 +86,8 @@ impl Graph {
             if let Some(&node) = self.nodes.get(&id) {
                 return Some(node);
             }
-            id = catalog.aliases.get(&id).copied().or_else(|| catalog.object(id)?.parent)?;
+            let container = catalog.extension_of(id).or_else(|| catalog.aliases.get(&id).copied());
+            id = container.or_else(|| catalog.object(id)?.parent)?;
         }
         None
     }
@@ -193,6 +195,21 @@ impl Graph {
         }
         for (fill, other) in links {
             self.needs[fill].push(other);
+        }
+    }
+
+    /// Default privileges would change what is made after them: links them behind everything that has privileges and is made late.
+    pub fn link_default_privileges(&mut self) {
+        let late = |draft: &Draft| {
+            draft.part == Part::Create
+                && draft.section > Section::BeforeData
+                && matches!(draft.name.class, "view" | "materialized_view" | "function")
+        };
+        let made: Vec<usize> = (0..self.drafts.len()).filter(|&node| late(&self.drafts[node])).collect();
+        for (node, draft) in self.drafts.iter().enumerate() {
+            if draft.name.class == "default_acl" {
+                self.needs[node].extend(&made);
+            }
         }
     }
 

@@ -74,7 +74,7 @@ pub fn plan(catalog: &Catalog, options: &Options) -> Plan {
         if !repaired {
             // Nothing we know helps: cut the loop open, so that the rest goes on, and say so.
             while let Some(first) = loops.first() {
-                findings.push(repair::cut(&mut graph, first));
+                findings.extend(repair::cut(&mut graph, first));
                 loops = graph.loops();
             }
             graph.link_fills();
@@ -82,6 +82,8 @@ pub fn plan(catalog: &Catalog, options: &Options) -> Plan {
             repaired = repair::boundary(catalog, &graph, &mut repairs);
         }
         if !repaired {
+            graph.link_default_privileges();
+            graph.promote();
             findings.extend(catalog.findings.iter().cloned());
             findings.extend(repair::late(&graph));
             findings.sort();

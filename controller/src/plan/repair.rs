@@ -7,7 +7,7 @@
 //! And the boundary: a view that needs a primary key (`GROUP BY` the key) can only get its query after the data, but others
 //! may need its columns before: again a shell. A default that needs something late is set late.
 
-use super::draft::{Part, Repairs};
+use super::draft::{Draft, Part, Repairs};
 use super::graph::Graph;
 use super::statement::Section;
 use crate::finding::{Finding, Severity};
@@ -30,10 +30,21 @@ pub(super) fn loops(catalog: &Catalog, graph: &Graph, loops: &[Vec<usize>], repa
 
 /// Takes apart what would make a table, domain or view late. Says whether anything was decided.
 pub(super) fn boundary(catalog: &Catalog, graph: &Graph, repairs: &mut Repairs) -> bool {
-    let section = |node: usize| graph.draft(node).map_or(Section::BeforeData, |draft| draft.section);
-    let late = |node: usize| section(node) > Section::BeforeData;
-    let defaults = default_apart(catalog, graph, |_, to| late(to), repairs);
-    view_shell(catalog, graph, late, repairs) || defaults
+    let late = |node: usize| graph.draft(node).is_some_and(|draft| draft.section > Section::BeforeData);
+    // What is late only because it needs a late view will not be when that view has a shell.
+    let mut passes = vec![false; graph.needs.len()];
+    let mut under_view = vec![false; graph.needs.len()];
+    for node in graph.order() {
+        under_view[node] = graph.needs[node].iter().any(|&need| passes[need]);
+        passes[node] = under_view[node] || (late(node) && graph.draft(node).is_some_and(is_whole_view));
+    }
+    view_shell(catalog, graph, |node| late(node) && !under_view[node], repairs)
+        || default_apart(catalog, graph, |_, to| late(to), repairs)
+}
+
+/// Whether a draft makes a view with its query.
+fn is_whole_view(draft: &Draft) -> bool {
+    draft.part == Part::Create && draft.name.class == "view" && draft.id.catalog == CatalogTable::CLASS
 }
 
 /// Defaults and check constraints whose dependency matters to `concerns` are added after their table or domain.
@@ -61,12 +72,7 @@ fn default_apart(catalog: &Catalog, graph: &Graph, concerns: impl Fn(usize, usiz
 fn view_shell(catalog: &Catalog, graph: &Graph, concerns: impl Fn(usize) -> bool, repairs: &mut Repairs) -> bool {
     let mut decided = false;
     for (node, draft) in graph.drafts.iter().enumerate() {
-        if draft.part == Part::Create
-            && draft.name.class == "view"
-            && draft.id.catalog == CatalogTable::CLASS
-            && concerns(node)
-            && catalog.object(draft.id).is_some()
-        {
+        if is_whole_view(draft) && concerns(node) && catalog.object(draft.id).is_some() {
             decided |= repairs.shells.insert(draft.id);
         }
     }
@@ -79,12 +85,12 @@ fn is_generated(catalog: &Catalog, default: ObjectId) -> bool {
     catalog.columns_of(table.oid).iter().any(|column| column.default_oid == Some(default.oid) && column.generated)
 }
 
-/// Opens a loop that no repair fits, and says so.
-pub(super) fn cut(graph: &mut Graph, nodes: &[usize]) -> Finding {
+/// Opens a loop that no repair fits, and says so if the loop contains anything that is made.
+pub(super) fn cut(graph: &mut Graph, nodes: &[usize]) -> Option<Finding> {
     let names: Vec<String> = nodes.iter().filter_map(|&node| graph.draft(node)).map(|draft| draft.name.to_string()).collect();
-    let (from, to) = graph.cut(nodes).unwrap_or_default();
+    let (from, to) = graph.cut(nodes)?;
     let name = |node: usize| graph.draft(node).map_or_else(|| "a part of another object".to_owned(), |draft| draft.name.to_string());
-    Finding {
+    (!names.is_empty()).then(|| Finding {
         severity: Severity::Warning,
         database: String::new(),
         code: "dependency_loop",
@@ -92,7 +98,7 @@ pub(super) fn cut(graph: &mut Graph, nodes: &[usize]) -> Finding {
         reason: format!("{} depend on each other; {} is made before {}", names.join(", "), name(from), name(to)),
         fix: "if the statement fails, make the object by hand on the destination after the others".to_owned(),
         statement: None,
-    }
+    })
 }
 
 /// Tables that could only be made after the data they should hold.

@@ -85,6 +85,11 @@ impl Session {
     pub fn version(&self) -> ServerVersion {
         self.version
     }
+
+    /// The driver's client alone.
+    pub fn into_client(self) -> Client {
+        self.client
+    }
 }
 
 impl Deref for Session {

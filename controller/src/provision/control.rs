@@ -1,6 +1,5 @@
 //! The control database: made where it is missing, with the extension in it.
 
-use tokio_postgres::GenericClient as _;
 use tokio_postgres::error::SqlState;
 
 use crate::postgres::{self, Endpoint, Session, quote, retry};
@@ -93,7 +92,6 @@ pub async fn open(destination: &Endpoint, name: &str) -> Result<Session, Error> 
 /// The key of the lock that a controller holds on a mapping while it runs: only one may act on it.
 pub async fn try_lock(control: &Session, mapping: &str) -> Result<bool, tokio_postgres::Error> {
     let row = control
-        .client()
         .query_one("SELECT pg_try_advisory_lock(hashtextextended('pg-migrator mapping ' || $1, 0))", &[&mapping])
         .await?;
     Ok(row.get(0))

@@ -16,8 +16,8 @@ use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::monitor::board::{Phase, TableStage};
 use crate::plan::{self, Plan, Section};
 use crate::postgres::{self, Session, quote, retry};
-use crate::provision::{databases, schema};
-use crate::stream::slot::{self, Slot};
+use crate::provision::{carry, databases, schema};
+use crate::stream::slot;
 use crate::stream::subscription::{self, Subscription, TableState};
 use crate::stream::{Names, publication};
 use crate::{object, preflight};
@@ -50,7 +50,7 @@ pub enum Error {
     Object(#[from] object::Error),
     /// The definition of the database.
     #[error(transparent)]
-    Definition(#[from] databases::Error),
+    Definition(#[from] carry::Error),
     /// The checks before the first step.
     #[error(transparent)]
     Preflight(#[from] preflight::Error),
@@ -220,7 +220,8 @@ impl Database {
             }
             Step::Subscribe => self.subscribe().await?,
             Step::Disable => {
-                subscription::disable(self.destination().await?, &self.names.slot.clone()).await?;
+                let name = self.names.slot.clone();
+                subscription::disable(self.destination().await?, &name).await?;
                 self.finished = false;
             }
             Step::Copy => {
@@ -266,22 +267,22 @@ impl Database {
     }
 
     async fn observe(&mut self) -> Result<Picture, Error> {
-        let effects = ledger::in_force(&*self.context.control, &self.context.mapping).await?;
-        let target = target(&self.context, &self.name, &effects).await?;
+        let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
+        let target = target(&self.context.control, &self.name, &effects).await?;
         let names = self.names.clone();
         let source = self.source().await?;
         let slot = slot::observe(source, &names).await.map_err(Error::doing("looking at the slot"))?;
         let published =
-            publication::observe(&**source, &names).await.map_err(Error::doing("looking at the publication"))?;
-        let tables = table::read(&**source).await.map_err(Error::doing("reading the source's tables"))?;
+            publication::observe(source, &names).await.map_err(Error::doing("looking at the publication"))?;
+        let tables = table::read(source).await.map_err(Error::doing("reading the source's tables"))?;
         let mut subscription = None;
         let mut states = HashMap::new();
         if target == Target::Ours {
             let destination = self.destination().await?;
             let failed = "looking at the subscription";
-            subscription = subscription::observe(&***destination, &names).await.map_err(Error::doing(failed))?;
+            subscription = subscription::observe(destination, &names).await.map_err(Error::doing(failed))?;
             if let Some(found) = subscription {
-                states = subscription::tables(&***destination, found.oid).await.map_err(Error::doing(failed))?;
+                states = subscription::tables(destination, found.oid).await.map_err(Error::doing(failed))?;
             }
         }
         let state = |t: &Table| states.get(&(t.schema.clone(), t.name.clone()));
@@ -333,18 +334,9 @@ impl Database {
 
     fn refusal(&self, refusal: Refusal) -> Finding {
         let (code, object, reason, fix) = match refusal {
-            Refusal::DatabaseExists => (
-                "database_exists",
-                format!("database {}", self.name),
-                format!(
-                    "{} has a database of this name already, and it was not made by this mapping: it is left alone",
-                    self.context.destination.name
-                ),
-                format!(
-                    "rename or drop it on the destination, or leave it out: [mappings.{}] databases.exclude",
-                    self.context.mapping
-                ),
-            ),
+            Refusal::DatabaseExists => {
+                return database_exists(&self.context.mapping, &self.context.destination.name, &self.name);
+            }
             Refusal::SlotExists => (
                 "slot_exists",
                 format!("slot {}", self.names.slot),
@@ -387,10 +379,10 @@ impl Database {
     /// one that somebody else made in between could be taken for ours.
     async fn create_database(&mut self) -> Result<(), Error> {
         let name = self.name.clone();
-        let definition = databases::read(self.source().await?, &name).await?;
         let control = Arc::clone(&self.context.control);
+        let (definition, unknown) = carry::definition(self.source().await?, &control, &name).await?;
         let effect = ledger::record(
-            &**control,
+            &control,
             &self.context.mapping,
             Side::Destination,
             &name,
@@ -412,11 +404,11 @@ impl Database {
             .await
             .map_err(Error::doing("creating the database"))?
             .get(0);
-        ledger::amend(&**control, effect, &json!({ "oid": oid })).await?;
+        ledger::amend(&control, effect, &json!({ "oid": oid })).await?;
         run(format!("ALTER DATABASE {} RENAME TO {}", quote::ident(&temporary), quote::ident(&name))).await?;
-        for statement in databases::settings(&definition, &name) {
-            run(statement).await?;
-        }
+        let (mapping, settings) = (self.context.mapping.clone(), self.context.settings.clone());
+        let findings = carry::settle_database(&mapping, &settings, self.source().await?, &control, &definition, &unknown).await?;
+        self.context.board.set_findings(&self.name, "database", findings);
         self.target_is_fresh = true;
         self.schema_built = false;
         Ok(())
@@ -438,10 +430,11 @@ impl Database {
         if let Some(plan) = &self.plan {
             return Ok(Arc::clone(plan));
         }
-        let effects = ledger::in_force(&*self.context.control, &self.context.mapping).await?;
+        let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
         let policy = self.context.settings.replica_identity;
         let name = self.name.clone();
-        let plan = Arc::new(read_plan(self.source().await?, &name, &effects, policy).await?);
+        let ours = [self.names.publication.clone()];
+        let plan = Arc::new(read_plan(self.source().await?, &name, &ours, &effects, policy).await?);
         self.context.board.set_findings(&self.name, "plan", plan.findings.clone());
         self.context.board.database(&self.name, |view| view.statements_total = plan.statements.len());
         self.plan = Some(Arc::clone(&plan));
@@ -469,13 +462,13 @@ impl Database {
     async fn publish(&mut self) -> Result<(), Error> {
         let (names, name, policy) = (self.names.clone(), self.name.clone(), self.context.settings.replica_identity);
         let (control, mapping) = (Arc::clone(&self.context.control), self.context.mapping.clone());
-        let destination = table::read(&***self.destination().await?).await.map_err(Error::doing("reading the tables made"))?;
+        let destination = table::read(self.destination().await?).await.map_err(Error::doing("reading the tables made"))?;
         let made: HashSet<(String, String)> = destination.into_iter().map(|t| (t.schema, t.name)).collect();
         let source = self.source().await?;
-        let mut tables = table::read(&**source).await.map_err(Error::doing("reading the source's tables"))?;
+        let mut tables = table::read(source).await.map_err(Error::doing("reading the source's tables"))?;
         // A table whose statement failed has its finding; the others go on.
         tables.retain(|t| made.contains(&(t.schema.clone(), t.name.clone())));
-        let outcome = publication::ensure(source, &**control, &mapping, &name, &names, &tables, policy).await?;
+        let outcome = publication::ensure(source, &control, &mapping, &name, &names, &tables, policy).await?;
         self.context.board.set_findings(&name, "publication", outcome.refused.into_values().collect());
         self.published = true;
         Ok(())
@@ -484,7 +477,7 @@ impl Database {
     async fn create_slot(&mut self) -> Result<(), Error> {
         let (names, name) = (self.names.clone(), self.name.clone());
         ledger::record(
-            &*self.context.control,
+            &self.context.control,
             &self.context.mapping,
             Side::Source,
             &name,
@@ -502,7 +495,7 @@ impl Database {
     async fn subscribe(&mut self) -> Result<(), Error> {
         let context = &self.context;
         ledger::record(
-            &*context.control,
+            &context.control,
             &context.mapping,
             Side::Destination,
             &self.name,
@@ -774,10 +767,22 @@ async fn telling_blockers<T>(context: &Context, database: &str, work: impl Futur
     }
 }
 
+/// The refusal of a database whose name is taken on the destination.
+pub fn database_exists(mapping: &str, destination: &str, database: &str) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        database: database.to_owned(),
+        code: "database_exists",
+        object: format!("database {database}"),
+        reason: format!("{destination} has a database of this name already, and it was not made by this mapping: it is left alone"),
+        fix: format!("rename or drop it on the destination, or leave it out: [mappings.{mapping}] databases.exclude"),
+        statement: None,
+    }
+}
+
 /// Whether the destination's database is ours, by the OID that the ledger has.
-async fn target(context: &Context, name: &str, effects: &[SideEffect]) -> Result<Target, Error> {
-    let row = context
-        .control
+pub async fn target(destination: &Session, name: &str, effects: &[SideEffect]) -> Result<Target, Error> {
+    let row = destination
         .query_opt("SELECT oid FROM pg_catalog.pg_database WHERE datname = $1", &[&name])
         .await
         .map_err(Error::doing("looking for the database on the destination"))?;
@@ -794,6 +799,7 @@ async fn target(context: &Context, name: &str, effects: &[SideEffect]) -> Result
 pub async fn read_plan(
     source: &mut Session,
     database: &str,
+    our_publications: &[String],
     effects: &[SideEffect],
     policy: crate::config::ReplicaIdentityPolicy,
 ) -> Result<Plan, Error> {
@@ -806,8 +812,8 @@ pub async fn read_plan(
         .start()
         .await
         .map_err(Error::doing(reading))?;
-    let tables = table::read(&transaction).await.map_err(Error::doing(reading))?;
-    let catalog = object::introspect(transaction.client(), version).await?;
+    let tables = table::read(transaction.client()).await.map_err(Error::doing(reading))?;
+    let catalog = object::introspect(transaction.client(), version, our_publications).await?;
     transaction.commit().await.map_err(Error::doing(reading))?;
     let mut options = plan::Options::default();
     for table in &tables {

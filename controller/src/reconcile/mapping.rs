@@ -18,8 +18,7 @@ use crate::ledger;
 use crate::monitor::board::{Board, Phase};
 use crate::monitor::projection::{self, Projection};
 use crate::postgres::{self, Endpoint, Session, retry};
-use crate::provision::control;
-use crate::provision::roles;
+use crate::provision::{carry, control, roles};
 use crate::{cleanup, cutover, preflight};
 
 /// How long a mapping that was refused waits before it is looked at again.
@@ -51,7 +50,7 @@ pub enum Error {
     Preflight(#[from] preflight::Error),
     /// The roles.
     #[error(transparent)]
-    Roles(#[from] crate::provision::RolesError),
+    Roles(#[from] carry::Error),
     /// The checks found what forbids to begin; the findings have been told.
     #[error("the mapping is refused: {0}")]
     Refused(String),
@@ -148,7 +147,7 @@ impl Mapping {
             },
             self.board.clone(),
         );
-        let mut stage = request::stage(&**control, &self.name).await.map_err(doing("reading the requests"))?;
+        let mut stage = request::stage(&control, &self.name).await.map_err(doing("reading the requests"))?;
         if matches!(stage, Stage::Migrating { .. }) {
             let findings = self.preflight(&source, &control).await?;
             let refused = findings.iter().any(|f| f.severity == Severity::Error);
@@ -187,7 +186,7 @@ impl Mapping {
                     self.migrate(&context, &mut control, &mut projection, &mut notifications, paused).await?;
                 }
             }
-            stage = request::stage(&**control, &self.name).await.map_err(doing("reading the requests"))?;
+            stage = request::stage(&control, &self.name).await.map_err(doing("reading the requests"))?;
         }
     }
 
@@ -256,16 +255,9 @@ impl Mapping {
 
     async fn preflight(&self, source: &Session, control: &Session) -> Result<Vec<Finding>, Error> {
         let selected = databases(&self.source, source, &self.settings).await?;
-        let effects = ledger::in_force(&**control, &self.name).await?;
-        // What is made already needs no room any more.
-        let begun = effects.iter().filter(|e| e.kind == ledger::Kind::Slot).count();
-        let needs = preflight::Needs {
-            databases: selected.len(),
-            databases_to_begin: selected.len().saturating_sub(begun),
-            databases_at_once: self.settings.copy_workers.min(selected.len()),
-        };
-        let mut findings = preflight::source(source, &self.source.name, &needs).await?;
-        findings.extend(preflight::destination(control, &self.destination.name, &needs).await?);
+        let effects = ledger::in_force(control, &self.name).await?;
+        let (from, to) = (&self.source.name, &self.destination.name);
+        let mut findings = instance_findings(from, to, source, control, &selected, &effects, &self.settings).await?;
         if selected.is_empty() {
             findings.push(Finding {
                 severity: Severity::Error,
@@ -287,7 +279,7 @@ impl Mapping {
         control.batch_execute(LOCK).await.map_err(doing("locking the roles"))?;
         let names = databases(&self.source, source, &self.settings).await?;
         let names = names.into_iter().map(|(_, name)| name).collect();
-        let result = crate::provision::carry_roles(&self.name, &self.settings, source, &self.destination, control, names).await;
+        let result = carry::carry_roles(&self.name, &self.settings, source, &self.destination, control, names).await;
         control.batch_execute(UNLOCK).await.map_err(doing("unlocking the roles"))?;
         let outcome = result?;
         self.board.set_mapping_findings("roles", outcome.findings);
@@ -326,7 +318,7 @@ impl Mapping {
                     tasks.abort_all();
                 }
             }
-            let requests = request::open(&**control, &self.name).await.map_err(doing("reading the requests"))?;
+            let requests = request::open(control, &self.name).await.map_err(doing("reading the requests"))?;
             for request in requests {
                 match &request.kind {
                     Kind::Pause | Kind::Resume => {
@@ -387,7 +379,7 @@ impl Mapping {
     }
 
     async fn answer(&self, control: &Session, request: &Request, ok: bool, report: &serde_json::Value) -> Result<(), Error> {
-        request::finished(&**control, request.id, ok, report).await.map_err(doing("answering a request"))
+        request::finished(control, request.id, ok, report).await.map_err(doing("answering a request"))
     }
 
     /// Starts a task for every selected database that has none.
@@ -418,7 +410,7 @@ impl Mapping {
         request: &Request,
         limit: Duration,
     ) -> Result<(), Error> {
-        request::started(&**control, request.id).await.map_err(doing("beginning the cutover"))?;
+        request::started(control, request.id).await.map_err(doing("beginning the cutover"))?;
         self.board.lock().phase = Some(Phase::CuttingOver);
         projection.write(control).await.map_err(doing("writing the projection"))?;
         let began = request.started_at.and_then(|t| t.elapsed().ok()).unwrap_or_default();
@@ -450,7 +442,7 @@ impl Mapping {
     ) -> Result<(), Error> {
         loop {
             self.settle(control, "synced", "cut_over").await?;
-            for request in request::open(&**control, &self.name).await.map_err(doing("reading the requests"))? {
+            for request in request::open(control, &self.name).await.map_err(doing("reading the requests"))? {
                 if request.kind == Kind::Complete {
                     return self.clean_up(context, control, &request, false).await;
                 }
@@ -483,7 +475,7 @@ impl Mapping {
     }
 
     async fn clean_up(&self, context: &Context, control: &Session, request: &Request, finish_first: bool) -> Result<(), Error> {
-        request::started(&**control, request.id).await.map_err(doing("beginning the cleanup"))?;
+        request::started(control, request.id).await.map_err(doing("beginning the cleanup"))?;
         match cleanup::run(context, finish_first).await {
             Ok(report) => {
                 self.answer(control, request, true, &json!(report)).await?;
@@ -514,6 +506,28 @@ impl Mapping {
         }
         Ok(())
     }
+}
+
+/// The checks of both instances for what is still to be begun.
+pub async fn instance_findings(
+    source_name: &str,
+    destination_name: &str,
+    source: &Session,
+    destination: &Session,
+    selected: &[(u32, String)],
+    effects: &[ledger::SideEffect],
+    settings: &config::Mapping,
+) -> Result<Vec<Finding>, Error> {
+    // What is made already needs no room any more.
+    let begun = effects.iter().filter(|e| e.kind == ledger::Kind::Slot).count();
+    let needs = preflight::Needs {
+        databases: selected.len(),
+        databases_to_begin: selected.len().saturating_sub(begun),
+        databases_at_once: settings.copy_workers.min(selected.len()),
+    };
+    let mut findings = preflight::source(source, source_name, &needs).await?;
+    findings.extend(preflight::destination(destination, destination_name, &needs).await?);
+    Ok(findings)
 }
 
 /// The databases of the source that take part: OID and name. `postgres`, which every instance has, takes part only if

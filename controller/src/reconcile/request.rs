@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
-use tokio_postgres::GenericClient;
+use tokio_postgres::Client;
 
 /// A request that is not finished.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ pub enum Stage {
 }
 
 /// Reads how far the mapping is.
-pub async fn stage(control: &impl GenericClient, mapping: &str) -> Result<Stage, tokio_postgres::Error> {
+pub async fn stage(control: &Client, mapping: &str) -> Result<Stage, tokio_postgres::Error> {
     let row = control
         .query_one(
             "SELECT COALESCE(bool_or(kind = 'complete'), false) AS complete, COALESCE(bool_or(kind = 'cutover'), false) AS cut_over,
@@ -67,7 +67,7 @@ pub async fn stage(control: &impl GenericClient, mapping: &str) -> Result<Stage,
 }
 
 /// Reads the unfinished requests, oldest first.
-pub async fn open(control: &impl GenericClient, mapping: &str) -> Result<Vec<Request>, tokio_postgres::Error> {
+pub async fn open(control: &Client, mapping: &str) -> Result<Vec<Request>, tokio_postgres::Error> {
     let rows = control
         .query(
             "SELECT id, kind, arguments, started_at, requested_at FROM migrator.request
@@ -95,7 +95,7 @@ pub async fn open(control: &impl GenericClient, mapping: &str) -> Result<Vec<Req
 }
 
 /// Notes that a request has been taken up; the first time counts.
-pub async fn started(control: &impl GenericClient, id: i64) -> Result<(), tokio_postgres::Error> {
+pub async fn started(control: &Client, id: i64) -> Result<(), tokio_postgres::Error> {
     control
         .execute("UPDATE migrator.request SET started_at = clock_timestamp() WHERE id = $1 AND started_at IS NULL", &[&id])
         .await?;
@@ -104,7 +104,7 @@ pub async fn started(control: &impl GenericClient, id: i64) -> Result<(), tokio_
 
 /// Answers a request.
 pub async fn finished(
-    control: &impl GenericClient,
+    control: &Client,
     id: i64,
     succeeded: bool,
     report: &Value,

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use tokio_postgres::GenericClient;
+use tokio_postgres::Client;
 
 use super::Context;
 use crate::copy::{Table, table};
@@ -65,7 +65,7 @@ const SOURCE: &str = "
            ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()) AS prepared";
 
 /// Emits a marker: a message in the log that nobody applies, whose position the destination must pass.
-pub async fn emit_marker(source: &impl GenericClient, text: &str) -> Result<Lsn, tokio_postgres::Error> {
+pub async fn emit_marker(source: &Client, text: &str) -> Result<Lsn, tokio_postgres::Error> {
     let row = source.query_one("SELECT pg_catalog.pg_logical_emit_message(true, 'pg-migrator', $1)", &[&text]).await?;
     Ok(row.get(0))
 }
@@ -114,7 +114,7 @@ impl Watcher {
         }
         let mut tables_of_source = None;
         if slow {
-            let (ours, theirs) = (table::read(&**source).await?, table::read(&**destination).await?);
+            let (ours, theirs) = (table::read(source).await?, table::read(destination).await?);
             self.drift = drift(&ours, &theirs, &self.states);
             tables_of_source = Some(ours);
         }
@@ -223,7 +223,7 @@ impl Watcher {
             return None;
         }
         let carried = async {
-            let now = sequences::read(&**source).await?;
+            let now = sequences::read(source).await?;
             sequences::write(destination, sequences::changed(&now, &self.sequences)).await?;
             Ok::<_, tokio_postgres::Error>(now)
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, GenericClient};
+use tokio_postgres::Client;
 
 use super::Names;
 use crate::config::ReplicaIdentityPolicy;
@@ -81,7 +81,7 @@ pub struct Published {
 }
 
 /// Looks at the publication.
-pub async fn observe(source: &impl GenericClient, names: &Names) -> Result<Published, tokio_postgres::Error> {
+pub async fn observe(source: &Client, names: &Names) -> Result<Published, tokio_postgres::Error> {
     let row = source
         .query_opt(
             "SELECT COALESCE((SELECT array_agg(prrelid) FROM pg_catalog.pg_publication_rel WHERE prpubid = p.oid), '{}') AS tables
@@ -105,7 +105,7 @@ pub struct Outcome {
 /// Makes the publication cover `tables`: identities first, then the publication, then its members. Safe to repeat.
 pub async fn ensure(
     source: &Client,
-    control: &impl GenericClient,
+    control: &Client,
     mapping: &str,
     database: &str,
     names: &Names,
@@ -174,7 +174,7 @@ fn refused(database: &str, table: &Table, reason: &str) -> Finding {
 /// at a time, for whoever comes after us on that table waits behind us.
 async fn put_identity_right(
     source: &Client,
-    control: &impl GenericClient,
+    control: &Client,
     mapping: &str,
     database: &str,
     table: &Table,

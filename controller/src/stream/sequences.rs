@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tokio_postgres::{Client, GenericClient};
+use tokio_postgres::Client;
 
 use crate::postgres::quote;
 
@@ -23,7 +23,7 @@ const BATCH: usize = 200;
 
 /// Reads every sequence of the database that is not an extension's own. `last_value` and `is_called` are read from the
 /// sequence itself: `pg_sequences` shows null for one that has not been called, which hides a `setval(…, false)`.
-pub async fn read(source: &impl GenericClient) -> Result<Values, tokio_postgres::Error> {
+pub async fn read(source: &Client) -> Result<Values, tokio_postgres::Error> {
     let names: Vec<(String, String)> = source
         .query(
             "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use secrecy::ExposeSecret as _;
-use tokio_postgres::{Client, GenericClient};
+use tokio_postgres::Client;
 
 use super::Names;
 use crate::postgres::{self, Endpoint, Lsn, quote, retry};
@@ -46,7 +46,7 @@ pub enum TableState {
 }
 
 /// Looks for our subscription in the database that the client is connected to.
-pub async fn observe(destination: &impl GenericClient, names: &Names) -> Result<Option<Subscription>, tokio_postgres::Error> {
+pub async fn observe(destination: &Client, names: &Names) -> Result<Option<Subscription>, tokio_postgres::Error> {
     let row = destination
         .query_opt(
             "SELECT s.oid, s.subenabled FROM pg_catalog.pg_subscription s
@@ -60,7 +60,7 @@ pub async fn observe(destination: &impl GenericClient, names: &Names) -> Result<
 
 /// The tables attached to our subscription, by schema and name.
 pub async fn tables(
-    destination: &impl GenericClient,
+    destination: &Client,
     subscription: u32,
 ) -> Result<HashMap<(String, String), TableState>, tokio_postgres::Error> {
     let rows = destination

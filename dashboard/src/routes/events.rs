@@ -89,3 +89,30 @@ impl Sent {
         events
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::{Fragment, Section};
+
+    fn page(fragments: &[(&str, &str)]) -> Page {
+        let fragment = |(key, html): &(&str, &str)| Fragment { key: (*key).to_owned(), html: (*html).to_owned() };
+        Page {
+            title: "t".into(),
+            stream: "/events".into(),
+            notices: fragment(&("notices", "")),
+            sections: vec![Section { id: "s".into(), label: "s".into(), fragments: fragments.iter().map(fragment).collect() }],
+        }
+    }
+
+    #[test]
+    fn only_what_changed_is_sent() {
+        let mut sent = Sent::default();
+        // The outline, three fragments, the tick.
+        assert_eq!(sent.changes(&page(&[("a", "1"), ("b", "1")])).len(), 5);
+        assert_eq!(sent.changes(&page(&[("a", "1"), ("b", "1")])).len(), 1);
+        assert_eq!(sent.changes(&page(&[("a", "2"), ("b", "1")])).len(), 2);
+        // Other fragments than before: the viewer loads itself anew, and is told everything.
+        assert_eq!(sent.changes(&page(&[("b", "1")])).len(), 4);
+    }
+}

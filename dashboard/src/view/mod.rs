@@ -13,8 +13,13 @@ use crate::feed::News;
 use crate::format;
 use crate::read::{Check, Database, Event, Finding, FindingCounts, Mapping};
 
+#[cfg(test)]
+pub use page::{Fragment, Section};
 pub use page::{Page, home};
 pub use tables::{TablesAddress, TablesQuery, tables};
+
+/// So many failing checks and findings are laid open; the rest is folded away, lest they hide what comes below.
+const OPEN: usize = 10;
 
 /// Old news: which control database has been silent, since when, and why.
 #[derive(Template)]
@@ -138,6 +143,11 @@ fn lag(bytes: Option<i64>, seconds: Option<f64>) -> String {
             format!("{} · {}", format::bytes(bytes), format::duration(seconds))
         }
     }
+}
+
+/// A phase as people read it.
+fn words(phase: &str) -> String {
+    phase.replace('_', " ")
 }
 
 /// Thousandths as a percentage.

@@ -1,0 +1,138 @@
+//! `pg-migrator check`: everything that can be known before anything is touched, all findings at once, worst first.
+
+use serde_json::json;
+
+use super::{Answer, Failure, print};
+use crate::config::{self, Config};
+use crate::finding::{Finding, Severity};
+use crate::ledger::{self, SideEffect};
+use crate::postgres::{Session, retry};
+use crate::preflight;
+use crate::provision::{carry, control};
+use crate::reconcile::{database, mapping};
+use crate::stream::Names;
+
+pub(super) async fn run(config: &Config, as_json: bool) -> Result<Answer, Failure> {
+    let mut all = Vec::new();
+    for (name, settings) in &config.mappings {
+        let mut findings = match findings(config, name, settings).await {
+            Ok(findings) => findings,
+            Err(error) => vec![failed("check_failed", &format!("mapping {name}"), &error)],
+        };
+        findings.sort();
+        findings.dedup();
+        all.push((name, findings));
+    }
+    let sound = all.iter().all(|(_, findings)| findings.iter().all(|f| f.severity != Severity::Error));
+    if as_json {
+        let mappings: Vec<_> = all
+            .iter()
+            .map(|(name, findings)| {
+                let ok = findings.iter().all(|f| f.severity != Severity::Error);
+                json!({ "mapping": name, "ok": ok, "findings": findings })
+            })
+            .collect();
+        print(&json!({ "ok": sound, "mappings": mappings }).to_string());
+    } else {
+        for (name, findings) in &all {
+            show(name, findings);
+        }
+    }
+    Ok(if sound { Answer::Yes } else { Answer::No })
+}
+
+fn show(mapping: &str, findings: &[Finding]) {
+    let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
+    print(&match errors {
+        0 => format!("mapping {mapping}: nothing stands in the way"),
+        n => format!("mapping {mapping}: {n} errors stand in the way"),
+    });
+    for finding in findings {
+        let place = if finding.database.is_empty() { String::new() } else { format!("{}: ", finding.database) };
+        print(&format!("  {} [{}] {place}{}", finding.severity.as_str(), finding.code, finding.object));
+        print(&format!("      {}", finding.reason));
+        if !finding.fix.is_empty() {
+            print(&format!("      fix: {}", finding.fix));
+        }
+    }
+}
+
+fn failed(code: &'static str, object: &str, error: &dyn std::fmt::Display) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        database: String::new(),
+        code,
+        object: object.to_owned(),
+        reason: error.to_string(),
+        fix: "mend what the message names, and check again".to_owned(),
+        statement: None,
+    }
+}
+
+/// All findings of one mapping. Reads only: no control database is made, no statement executed.
+async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Result<Vec<Finding>, Failure> {
+    let (source, destination) = mapping::endpoints(config, name, settings, "check/");
+    let mut findings = preflight::reach(&source, &destination).await;
+    if findings.iter().any(|f| f.severity == Severity::Error) {
+        return Ok(findings);
+    }
+    let fail = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+    let at_source = source.connect(&source.instance.database).await.map_err(|e| fail(&e))?;
+    let at_destination = destination.connect(&destination.instance.database).await.map_err(|e| fail(&e))?;
+    // What an earlier run made is ours, and no obstacle.
+    let has_control =
+        control::exists(&destination, &at_destination, &config.control_database).await.map_err(|e| fail(&e))?;
+    let control = if has_control { Some(destination.connect(&config.control_database).await.map_err(|e| fail(&e))?) } else { None };
+    let effects = match &control {
+        Some(control) => known_effects(control, name).await?,
+        None => Vec::new(),
+    };
+    let selected = mapping::databases(&source, &at_source, settings).await.map_err(|e| fail(&e))?;
+    findings.extend(
+        mapping::instance_findings(&source.name, &destination.name, &at_source, &at_destination, &selected, &effects, settings)
+            .await
+            .map_err(|e| fail(&e))?,
+    );
+    let names = selected.iter().map(|(_, name)| name.clone()).collect();
+    let roles = carry::plan_roles(name, settings, &at_source, &at_destination, control.as_ref().map(|c| &**c), names)
+        .await
+        .map_err(|e| fail(&e))?;
+    findings.extend(roles.findings);
+    for (oid, database) in selected {
+        let mut session = match source.connect(&database).await {
+            Ok(session) => session,
+            Err(error) => {
+                findings.push(Finding { database: database.clone(), ..failed("unreachable", &format!("database {database}"), &error) });
+                continue;
+            }
+        };
+        let target = database::target(&at_destination, &database, &effects).await.map_err(|e| fail(&e))?;
+        if target == crate::reconcile::decide::Target::Foreign {
+            findings.push(database::database_exists(name, &destination.name, &database));
+        }
+        if target == crate::reconcile::decide::Target::Missing {
+            match preflight::database(&session, &at_destination, &database).await {
+                Ok(more) => findings.extend(more),
+                Err(error) => findings.push(Finding { database: database.clone(), ..failed("check_failed", &database, &error) }),
+            }
+        }
+        let ours = [Names::new(name, oid).publication];
+        match database::read_plan(&mut session, &database, &ours, &effects, settings.replica_identity).await {
+            Ok(plan) => findings.extend(plan.findings),
+            Err(error) => findings.push(Finding { database: database.clone(), ..failed("plan_failed", &database, &error) }),
+        }
+    }
+    Ok(findings)
+}
+
+/// The ledger's entries; none where the database of that name has no ledger, which `run` will refuse.
+async fn known_effects(control: &Session, mapping: &str) -> Result<Vec<SideEffect>, Failure> {
+    let ours = control
+        .query_one("SELECT pg_catalog.to_regclass('migrator.side_effect') IS NOT NULL", &[])
+        .await
+        .map_err(|e| Failure::Failed(retry::message(&e)))?;
+    if !ours.get::<_, bool>(0) {
+        return Ok(Vec::new());
+    }
+    ledger::in_force(control, mapping).await.map_err(|e| Failure::Failed(e.to_string()))
+}

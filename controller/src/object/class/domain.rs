@@ -1,0 +1,67 @@
+//! Domains.
+
+use std::fmt::Write as _;
+
+use tokio_postgres::Row;
+
+use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::plan::draft::{Context, Draft};
+use crate::plan::{ObjectName, Section};
+use crate::postgres::quote::{ident, qualified};
+
+/// The class.
+pub const CLASS: Class = Class { name: "domain", query: include_str!("domain.sql"), read };
+
+/// A domain.
+#[derive(Debug)]
+pub struct Domain {
+    base_type: String,
+    /// Qualified and quoted, where it is not the base type's.
+    collation: Option<String>,
+    default: Option<String>,
+    not_null: bool,
+}
+
+fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
+    let (schema, name): (String, String) = (row.try_get("schema")?, row.try_get("name")?);
+    let collation = match (row.try_get("collation_schema")?, row.try_get("collation_name")?) {
+        (Some(schema), Some(name)) => Some(qualified(schema, name)),
+        _ => None,
+    };
+    catalog.push(Object {
+        id: ObjectId::new(CatalogTable::TYPE, row.try_get("oid")?),
+        parent: None,
+        face: Face::new("DOMAIN", qualified(&schema, &name)),
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name },
+        owner: Some(row.try_get("owner")?),
+        table: None,
+        definition: Box::new(Domain {
+            base_type: row.try_get("base_type")?,
+            collation,
+            default: row.try_get("default_expression")?,
+            not_null: row.try_get("not_null")?,
+        }),
+    });
+    Ok(())
+}
+
+impl Definition for Domain {
+    fn statements(&self, object: &Object, context: &Context<'_>, drafts: &mut Vec<Draft>) {
+        let mut sql = format!("CREATE DOMAIN {} AS {}", object.face.target, self.base_type);
+        if let Some(collation) = &self.collation {
+            let _ = write!(sql, " COLLATE {collation}");
+        }
+        if let Some(default) = &self.default {
+            let _ = write!(sql, " DEFAULT {default}");
+        }
+        if self.not_null {
+            sql.push_str(" NOT NULL");
+        }
+        for check in context.catalog.checks.get(&object.id).map_or(&[][..], Vec::as_slice) {
+            if check.is_inline(context, false) {
+                let _ = write!(sql, " CONSTRAINT {} {}", ident(&check.name), check.definition);
+            }
+        }
+        drafts.push(Draft::create(object, Section::BeforeData, sql));
+    }
+}

@@ -1,0 +1,63 @@
+//! Range types, with their multirange's name.
+
+use std::fmt::Write as _;
+
+use tokio_postgres::Row;
+
+use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::plan::draft::{Context, Draft};
+use crate::plan::{ObjectName, Section};
+use crate::postgres::quote::qualified;
+
+/// The class.
+pub const CLASS: Class = Class { name: "range", query: include_str!("range.sql"), read };
+
+/// A range type.
+#[derive(Debug)]
+pub struct Range {
+    subtype: String,
+    /// Options and the qualified names they have, in the order of the statement.
+    options: Vec<(&'static str, String)>,
+}
+
+fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
+    let id = ObjectId::new(CatalogTable::TYPE, row.try_get("oid")?);
+    let (schema, name): (String, String) = (row.try_get("schema")?, row.try_get("name")?);
+    let mut options = Vec::new();
+    for (option, schema, name) in [
+        ("multirange_type_name", "multirange_schema", "multirange_name"),
+        ("subtype_opclass", "opclass_schema", "opclass_name"),
+        ("collation", "collation_schema", "collation_name"),
+        ("canonical", "canonical_schema", "canonical_name"),
+        ("subtype_diff", "difference_schema", "difference_name"),
+    ] {
+        if let (Some(schema), Some(name)) = (row.try_get::<_, Option<&str>>(schema)?, row.try_get::<_, Option<&str>>(name)?) {
+            options.push((option, qualified(schema, name)));
+        }
+    }
+    let multirange: u32 = row.try_get("multirange")?;
+    if multirange != 0 {
+        catalog.aliases.insert(ObjectId::new(CatalogTable::TYPE, multirange), id);
+    }
+    catalog.push(Object {
+        id,
+        parent: None,
+        face: Face::new("TYPE", qualified(&schema, &name)),
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name },
+        owner: Some(row.try_get("owner")?),
+        table: None,
+        definition: Box::new(Range { subtype: row.try_get("subtype")?, options }),
+    });
+    Ok(())
+}
+
+impl Definition for Range {
+    fn statements(&self, object: &Object, _: &Context<'_>, drafts: &mut Vec<Draft>) {
+        let mut sql = format!("CREATE TYPE {} AS RANGE (subtype = {}", object.face.target, self.subtype);
+        for (option, name) in &self.options {
+            let _ = write!(sql, ", {option} = {name}");
+        }
+        sql.push(')');
+        drafts.push(Draft::create(object, Section::BeforeData, sql));
+    }
+}

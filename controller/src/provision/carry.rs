@@ -1,0 +1,220 @@
+//! Carrying roles and database definitions over: the plans of [`roles`] and [`databases`], executed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use tokio_postgres::Client;
+
+use super::roles::{self, Fate, RoleStatement, StatementKind};
+use super::{databases, setting};
+use crate::config::{self, RolePolicy};
+use crate::finding::{Finding, Severity};
+use crate::ledger::{self, Kind, Side};
+use crate::plan::{ObjectName, Section, Statement};
+use crate::postgres::{self, Endpoint, Session, retry};
+
+/// Why roles or a database's definition can't be carried over.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The destination can't be reached.
+    #[error(transparent)]
+    Connect(#[from] postgres::connect::Error),
+    /// The roles can't be read.
+    #[error(transparent)]
+    Roles(#[from] roles::Error),
+    /// The databases can't be read.
+    #[error(transparent)]
+    Databases(#[from] databases::Error),
+    /// The destination's variables can't be read.
+    #[error(transparent)]
+    Setting(#[from] setting::Error),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// The destination went away in between.
+    #[error("carrying {what} over: {}", retry::message(.source))]
+    Statement {
+        /// The role or database.
+        what: String,
+        /// What the server said.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// The database is gone from the source.
+    #[error("the database {0} is no longer on the source")]
+    Gone(String),
+}
+
+/// What became of the roles.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// By role: what became of it, and what went wrong, if anything did.
+    pub fates: BTreeMap<String, (Fate, Option<String>)>,
+    /// What to know.
+    pub findings: Vec<Finding>,
+}
+
+/// Plans the roles of a mapping from what both sides have now.
+pub async fn plan_roles(
+    mapping: &str,
+    settings: &config::Mapping,
+    source: &Session,
+    destination: &Client,
+    control: Option<&Client>,
+    databases: BTreeSet<String>,
+) -> Result<roles::RolePlan, Error> {
+    let on_source = roles::read(source).await?;
+    let existing = roles::read(destination).await?;
+    let ours = match control {
+        Some(control) => ledger::in_force(control, mapping)
+            .await?
+            .into_iter()
+            .filter(|e| e.kind == Kind::Role)
+            .map(|e| e.object)
+            .collect(),
+        None => BTreeSet::new(),
+    };
+    let options = roles::Options {
+        policy: match settings.roles {
+            RolePolicy::Merge => roles::Policy::Merge,
+            RolePolicy::Skip => roles::Policy::Skip,
+            RolePolicy::Fail => roles::Policy::Fail,
+        },
+        fallback_password: settings.fallback_password.clone(),
+        ours,
+        databases,
+        unknown_settings: setting::unknown(destination, &on_source.setting_names()).await?,
+        source_version: source.version(),
+    };
+    Ok(roles::plan(&on_source, &existing, &options))
+}
+
+/// Brings the destination's roles up to the source's. A role that can't be made is a finding; the others go on.
+pub async fn carry_roles(
+    mapping: &str,
+    settings: &config::Mapping,
+    source: &Session,
+    destination: &Endpoint,
+    control: &Session,
+    databases: BTreeSet<String>,
+) -> Result<Outcome, Error> {
+    let plan = plan_roles(mapping, settings, source, control, Some(control), databases).await?;
+    let mut outcome = Outcome {
+        fates: plan.fates.iter().map(|(role, fate)| (role.clone(), (*fate, None))).collect(),
+        findings: plan.findings,
+    };
+    // Hashes are in some of these: nothing of this session is logged.
+    let session = destination.connect_quiet(&destination.instance.database).await?;
+    for statement in &plan.statements {
+        let recorded = match &statement.kind {
+            StatementKind::Create => Some((Kind::Role, statement.role.clone())),
+            StatementKind::Membership { of } => Some((Kind::Membership, format!("{} in {of}", statement.role))),
+            StatementKind::Alter | StatementKind::Comment | StatementKind::Label | StatementKind::Setting => None,
+        };
+        if let Some((kind, object)) = recorded {
+            ledger::record(control, mapping, Side::Destination, "", kind, &object, &json!({})).await?;
+        }
+        if let Some(finding) = execute(&session, statement).await? {
+            outcome.fates.entry(statement.role.clone()).or_insert((Fate::Failed, None)).1 = Some(finding.reason.clone());
+            outcome.findings.push(finding);
+        }
+    }
+    tracing::info!(roles = outcome.fates.len(), statements = plan.statements.len(), "roles carried over");
+    Ok(outcome)
+}
+
+/// Executes a statement about a role. The finding shows it without its password.
+async fn execute(session: &Session, statement: &RoleStatement) -> Result<Option<Finding>, Error> {
+    match session.batch_execute(statement.sql.expose_secret()).await {
+        Ok(()) => Ok(None),
+        Err(source) if retry::is_transient(&source) => {
+            Err(Error::Statement { what: format!("role {}", statement.role), source })
+        }
+        Err(error) => Ok(Some(Finding {
+            severity: Severity::Error,
+            database: String::new(),
+            code: "role_failed",
+            object: format!("role {}", statement.role),
+            reason: retry::message(&error),
+            fix: "make the role on the destination by hand as the statement says, or mend what the message names".to_owned(),
+            statement: Some(statement.printable.clone()),
+        })),
+    }
+}
+
+/// The definition of one database, and the variables in it that the destination does not know.
+pub async fn definition(
+    source: &Client,
+    destination: &Client,
+    name: &str,
+) -> Result<(databases::Definition, BTreeSet<String>), Error> {
+    let definition = databases::read(source)
+        .await?
+        .into_iter()
+        .find(|d| d.name == name)
+        .ok_or_else(|| Error::Gone(name.to_owned()))?;
+    let unknown = setting::unknown(destination, &definition.setting_names()).await?;
+    Ok((definition, unknown))
+}
+
+/// Gives a database that was made just now its settings, grants, comment, and its roles' settings in it. Each statement
+/// that fails is a finding.
+pub async fn settle_database(
+    mapping: &str,
+    settings: &config::Mapping,
+    source: &Session,
+    control: &Session,
+    definition: &databases::Definition,
+    unknown: &BTreeSet<String>,
+) -> Result<Vec<Finding>, Error> {
+    let mut findings = definition.findings(unknown);
+    for statement in databases::settings(definition, &definition.name, unknown) {
+        match control.batch_execute(&statement).await {
+            Ok(()) => {}
+            Err(source) if retry::is_transient(&source) => {
+                return Err(Error::Statement { what: format!("database {}", definition.name), source });
+            }
+            Err(error) => findings.push(Finding {
+                severity: Severity::Error,
+                database: definition.name.clone(),
+                code: "database_setting_failed",
+                object: format!("database {}", definition.name),
+                reason: retry::message(&error),
+                fix: "execute the statement on the destination by hand after mending what the message names".to_owned(),
+                statement: Some(statement),
+            }),
+        }
+    }
+    let names = BTreeSet::from([definition.name.clone()]);
+    let plan = plan_roles(mapping, settings, source, control, Some(control), names).await?;
+    for statement in plan.in_database.get(&definition.name).into_iter().flatten() {
+        if let Some(mut finding) = execute(control, statement).await? {
+            finding.database.clone_from(&definition.name);
+            findings.push(finding);
+        }
+    }
+    for finding in &mut findings {
+        finding.database.clone_from(&definition.name);
+    }
+    Ok(findings)
+}
+
+/// The settings of a database that would have been in the way of the migration, as statements for the cutover.
+pub async fn at_cutover(source: &Client, destination: &Client, name: &str) -> Result<Vec<Statement>, Error> {
+    let (mut definition, unknown) = definition(source, destination, name).await?;
+    // At a cutover the source's own value is our write block: what was there before is not carried by this way.
+    definition.settings.retain(|s| !s.name.eq_ignore_ascii_case("default_transaction_read_only"));
+    Ok(databases::settings_at_cutover(&definition, name, &unknown)
+        .into_iter()
+        .map(|sql| Statement {
+            sql,
+            object: ObjectName { class: "database", schema: String::new(), parent: String::new(), name: name.to_owned() },
+            section: Section::AtCutover,
+            table: None,
+            done_when: None,
+            undo: None,
+            after: Vec::new(),
+        })
+        .collect())
+}
