@@ -334,9 +334,7 @@ impl Database {
 
     fn refusal(&self, refusal: Refusal) -> Finding {
         let (code, object, reason, fix) = match refusal {
-            Refusal::DatabaseExists => {
-                return database_exists(&self.context.mapping, &self.context.destination.name, &self.name);
-            }
+            Refusal::DatabaseExists => return preflight::database_exists(&self.name),
             Refusal::SlotExists => (
                 "slot_exists",
                 format!("slot {}", self.names.slot),
@@ -369,7 +367,8 @@ impl Database {
     async fn sound(&mut self) -> Result<bool, Error> {
         let name = self.name.clone();
         let control = Arc::clone(&self.context.control);
-        let findings = preflight::database(self.source().await?, &control, &name).await?;
+        let (definition, _) = carry::definition(self.source().await?, &control, &name).await?;
+        let findings = preflight::database(self.source().await?, &control, &definition).await?;
         let sound = findings.iter().all(|f| f.severity != Severity::Error);
         self.context.board.set_findings(&self.name, "preflight", findings);
         Ok(sound)
@@ -764,19 +763,6 @@ async fn telling_blockers<T>(context: &Context, database: &str, work: impl Futur
             result
         }
         () = observer => unreachable!("the observer never ends"),
-    }
-}
-
-/// The refusal of a database whose name is taken on the destination.
-pub fn database_exists(mapping: &str, destination: &str, database: &str) -> Finding {
-    Finding {
-        severity: Severity::Error,
-        database: database.to_owned(),
-        code: "database_exists",
-        object: format!("database {database}"),
-        reason: format!("{destination} has a database of this name already, and it was not made by this mapping: it is left alone"),
-        fix: format!("rename or drop it on the destination, or leave it out: [mappings.{mapping}] databases.exclude"),
-        statement: None,
     }
 }
 
