@@ -218,7 +218,9 @@ impl Worker {
             let (schema, owner) = (quote::ident(&table.schema), quote::ident(&table.owner));
             (
                 // Two such transactions at the same time would change the same row of the catalog.
-                format!("SELECT pg_advisory_xact_lock(hashtextextended('pg-migrator lent privileges', 0)); GRANT USAGE ON SCHEMA {schema} TO {owner};"),
+                format!(
+                    "SELECT pg_advisory_xact_lock(hashtextextended('pg-migrator lent privileges', 0)); GRANT USAGE ON SCHEMA {schema} TO {owner};"
+                ),
                 format!("REVOKE USAGE ON SCHEMA {schema} FROM {owner};"),
             )
         };
