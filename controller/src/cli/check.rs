@@ -94,9 +94,8 @@ async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Re
             .map_err(|e| fail(&e))?,
     );
     let names = selected.iter().map(|(_, name)| name.clone()).collect();
-    let roles = carry::plan_roles(name, settings, &at_source, &at_destination, control.as_ref().map(|c| &**c), names)
-        .await
-        .map_err(|e| fail(&e))?;
+    let roles =
+        carry::plan_roles(name, settings, &at_source, &at_destination, control.as_deref(), names).await.map_err(|e| fail(&e))?;
     findings.extend(roles.findings);
     for (oid, database) in selected {
         let mut session = match source.connect(&database).await {

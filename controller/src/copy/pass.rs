@@ -186,7 +186,8 @@ impl Worker {
                 }
                 Err(Failure::Table(reason)) => {
                     for session in [&reader, &writer] {
-                        let rollback = if std::ptr::eq(session, &reader) { "ROLLBACK TO SAVEPOINT copy" } else { "ROLLBACK" };
+                        let rollback =
+                            if std::ptr::eq(session, &raw const reader) { "ROLLBACK TO SAVEPOINT copy" } else { "ROLLBACK" };
                         session
                             .batch_execute(rollback)
                             .await

@@ -198,12 +198,13 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
     })?;
     let report =
         DatabaseReport { database: name.clone(), sessions_ended: 0, marker: String::new(), sequences: 0, statements: last.len() };
-    Ok(Candidate { names, name, source, destination, last, report })
+    Ok(Candidate { name, names, source, destination, last, report })
 }
 
 async fn plan(context: &Context, source: &mut Session, name: &str, names: &Names) -> Result<Plan, Error> {
     let effects = ledger::in_force(&context.control, &context.mapping).await?;
-    Ok(database::read_plan(source, name, &[names.publication.clone()], &effects, context.settings.replica_identity).await?)
+    Ok(database::read_plan(source, name, std::slice::from_ref(&names.publication), &effects, context.settings.replica_identity)
+        .await?)
 }
 
 async fn no_prepared_transactions(candidate: &Candidate) -> Result<(), Error> {
@@ -277,7 +278,7 @@ async fn undo(context: &Context) -> Result<(), Error> {
 
 /// What a cutover without a block does, for a switch that the operator made by hand: sequences and what comes last.
 pub async fn finish_by_hand(context: &Context) -> Result<u64, Error> {
-    let limit = Duration::from_secs(300);
+    let limit = Duration::from_mins(5);
     let deadline = Instant::now() + limit;
     let mut candidates = prepare(context, deadline, limit).await?;
     let mut sequences = 0;

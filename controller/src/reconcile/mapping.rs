@@ -104,7 +104,7 @@ pub async fn run(config: Arc<Config>, name: String) {
                 REFUSED_FOR
             }
             Err(error) => {
-                if began.elapsed() > Duration::from_secs(60) {
+                if began.elapsed() > Duration::from_mins(1) {
                     waits = retry::backoff();
                 }
                 let pause = waits.next().unwrap_or(REFUSED_FOR);
@@ -354,7 +354,7 @@ impl Mapping {
                         self.cut_over(context, control, projection, &request, *limit).await?;
                         return Ok(());
                     }
-                    Kind::Complete if self.ready_or_late(control, &request, Duration::from_secs(300)).await? => {
+                    Kind::Complete if self.ready_or_late(control, &request, Duration::from_mins(5)).await? => {
                         mode.send_replace(Mode::Stop);
                         while tasks.join_next().await.is_some() {}
                         self.complete(context, control, projection, &request, true).await?;
