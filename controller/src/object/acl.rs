@@ -98,7 +98,13 @@ fn grouped<'a>(grants: impl IntoIterator<Item = &'a Grant>) -> Vec<(&'a Grant, V
 /// Who gives and takes what: the difference between two sets of privileges as `REVOKE` and `GRANT` phrases without their prefix.
 ///
 /// `on` is what follows `ON`; `columns` follows every privilege; `owner` is who a superuser's `GRANT` counts as.
-pub(super) fn difference(base: &[Grant], grants: &[Grant], owner: &str, columns: &str, on: &str) -> Vec<(Option<String>, String)> {
+pub(super) fn difference(
+    base: &[Grant],
+    grants: &[Grant],
+    owner: &str,
+    columns: &str,
+    on: &str,
+) -> Vec<(Option<String>, String)> {
     let list = |privileges: &[&str]| {
         let mut list = String::new();
         for (i, privilege) in privileges.iter().enumerate() {

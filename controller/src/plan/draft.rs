@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::statement::{ObjectName, Section};
 use super::Options;
+use super::statement::{ObjectName, Section};
 use crate::object::{Catalog, Object, ObjectId};
 
 /// Which part of an object a statement makes. Within an object statements come in this order unless dependencies say otherwise.
