@@ -190,7 +190,8 @@ impl Table {
         if let (Some(kind), Some(sequence)) = (column.identity, identity) {
             let _ = write!(rest, " GENERATED {kind} AS IDENTITY ({})", sequence.options);
         }
-        if column.not_null {
+        // What a parent refuses, this table refuses without saying so.
+        if column.not_null && (self.bound.is_some() || !self.inherited_not_null(column, context)) {
             rest.push_str(" NOT NULL");
         }
         if self.of_type.is_some() {
