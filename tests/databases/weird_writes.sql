@@ -24,3 +24,8 @@ UPDATE "We ird"."ta ble" SET "a.b" = ARRAY[:{100}::text], id = 2000000 + :{10000
 
 -- writer no columns
 INSERT INTO "no columns" DEFAULT VALUES;
+
+-- writer given
+UPDATE "We ird".given SET what = 'again ' || :{1000} WHERE id = 1 + :{100};
+
+INSERT INTO "We ird".given VALUES (101 + :{100000}, 'new');

@@ -256,7 +256,7 @@ CREATE TRIGGER orders_audit AFTER INSERT OR DELETE OR UPDATE ON shop.orders FOR 
 CREATE TRIGGER payments_audit AFTER INSERT OR DELETE ON shop.payments FOR EACH ROW EXECUTE FUNCTION audit.record();
 CREATE TRIGGER open_orders_insert INSTEAD OF INSERT ON shop.open_orders FOR EACH ROW EXECUTE FUNCTION shop.open_orders_write();
 
-ALTER TABLE crm.contacts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE crm.contacts ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY own_contacts ON crm.contacts USING (owner = current_user) WITH CHECK (owner = current_user);
 CREATE RULE no_purge AS ON DELETE TO crm.files WHERE old.id <= 5 DO INSTEAD NOTHING;
 

@@ -1,17 +1,14 @@
 //! A migrated database looks to `pg_dump` like one that was copied with `pg_dump`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pg_migrator_tests::databases::{NAMES, SHOP, SMALL, WEIRD};
 use pg_migrator_tests::pair::{MAPPING, READY_LIMIT};
 use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result, compare, dump_diff};
 
-/// A database to be, with the SQL that fills it.
-struct Fixture {
-    database: String,
-    sql: String,
-}
+/// The database that all fixtures go into.
+const FIXTURES: &str = "fixtures";
 
 #[tokio::test]
 async fn every_object_of_postgresql_15_arrives_as_pg_dump_would_carry_it() -> Result<()> {
@@ -31,12 +28,12 @@ async fn arrives_as_pg_dump_would_carry_it(major: u32) -> Result<()> {
         sample.load(&pair.source, database, 1).await?;
         databases.push(database.to_owned());
     }
-    for fixture in fixtures(major)? {
-        pair.source.run("postgres", &format!("CREATE DATABASE \"{}\"", fixture.database)).await?;
+    pair.source.run("postgres", &format!("CREATE DATABASE {FIXTURES}")).await?;
+    for (path, sql) in fixtures(major)? {
         // psql, as for everyone: a script may hold what can't run in one transaction.
-        dump_diff::psql(&pair.source, &fixture.database, &fixture.sql)?;
-        databases.push(fixture.database);
+        dump_diff::psql(&pair.source, FIXTURES, &sql).map_err(|error| Error::Broken(format!("{}: {error}", path.display())))?;
     }
+    databases.push(FIXTURES.to_owned());
     dump_diff::copy_globals(&pair.source, &yardstick)?;
     for database in &databases {
         dump_diff::copy_database(&pair.source, &yardstick, database)?;
@@ -75,8 +72,8 @@ fn globals_without(cluster: &Cluster, roles: &[&str]) -> Result<String> {
     dump_diff::globals(cluster, &[&["postgres"], roles].concat())
 }
 
-/// The files of `fixtures/` that this version can load: `-- needs: 17` in the first line asks for a newer one.
-fn fixtures(major: u32) -> Result<Vec<Fixture>> {
+/// The files of `fixtures/` that this version can load, the roles first: `-- needs: 17` in the first line asks for a newer one.
+fn fixtures(major: u32) -> Result<Vec<(PathBuf, String)>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let unreadable = |error: std::io::Error| Error::Io { doing: format!("reading {}", folder.display()), source: error };
     let mut fixtures = Vec::new();
@@ -92,10 +89,9 @@ fn fixtures(major: u32) -> Result<Vec<Fixture>> {
             .and_then(|line| line.strip_prefix("-- needs: "))
             .and_then(|needs| needs.trim().parse::<u32>().ok());
         if needs.is_none_or(|needs| needs <= major) {
-            let class = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            fixtures.push(Fixture { database: format!("fixture {class}"), sql });
+            fixtures.push((!path.ends_with("roles.sql"), path, sql));
         }
     }
-    fixtures.sort_by(|a, b| a.database.cmp(&b.database));
-    Ok(fixtures)
+    fixtures.sort();
+    Ok(fixtures.into_iter().map(|(_, path, sql)| (path, sql)).collect())
 }

@@ -9,6 +9,7 @@ use crate::ledger::{self, SideEffect};
 use crate::postgres::{Session, retry};
 use crate::preflight;
 use crate::provision::{carry, control};
+use crate::reconcile::decide::Target;
 use crate::reconcile::{database, mapping};
 use crate::stream::Names;
 
@@ -72,46 +73,48 @@ fn failed(code: &'static str, object: &str, error: &dyn std::fmt::Display) -> Fi
 /// All findings of one mapping. Reads only: no control database is made, no statement executed.
 async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Result<Vec<Finding>, Failure> {
     let (source, destination) = mapping::endpoints(config, name, settings, "check/");
-    let mut findings = preflight::reach(&source, &destination).await;
-    if findings.iter().any(|f| f.severity == Severity::Error) {
-        return Ok(findings);
-    }
+    let (at_source, at_destination) = match preflight::reach(&source, &destination).await {
+        Ok(sessions) => sessions,
+        Err(findings) => return Ok(findings),
+    };
+    let mut findings = Vec::new();
     let fail = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
-    let at_source = source.connect(&source.instance.database).await.map_err(|e| fail(&e))?;
-    let at_destination = destination.connect(&destination.instance.database).await.map_err(|e| fail(&e))?;
     // What an earlier run made is ours, and no obstacle.
-    let has_control =
-        control::exists(&destination, &at_destination, &config.control_database).await.map_err(|e| fail(&e))?;
-    let control = if has_control { Some(destination.connect(&config.control_database).await.map_err(|e| fail(&e))?) } else { None };
+    let has_control = control::exists(&destination, &at_destination, &config.control_database).await.map_err(|e| fail(&e))?;
+    let control =
+        if has_control { Some(destination.connect(&config.control_database).await.map_err(|e| fail(&e))?) } else { None };
     let effects = match &control {
         Some(control) => known_effects(control, name).await?,
         None => Vec::new(),
     };
     let selected = mapping::databases(&source, &at_source, settings).await.map_err(|e| fail(&e))?;
     findings.extend(
-        mapping::instance_findings(&source.name, &destination.name, &at_source, &at_destination, &selected, &effects, settings)
+        mapping::instance_findings(name, &at_source, &at_destination, &selected, &effects, settings)
             .await
             .map_err(|e| fail(&e))?,
     );
     let names = selected.iter().map(|(_, name)| name.clone()).collect();
-    let roles = carry::plan_roles(name, settings, &at_source, &at_destination, control.as_ref().map(|c| &**c), names)
-        .await
-        .map_err(|e| fail(&e))?;
+    let roles =
+        carry::plan_roles(name, settings, &at_source, &at_destination, control.as_deref(), names).await.map_err(|e| fail(&e))?;
     findings.extend(roles.findings);
     for (oid, database) in selected {
         let mut session = match source.connect(&database).await {
             Ok(session) => session,
             Err(error) => {
-                findings.push(Finding { database: database.clone(), ..failed("unreachable", &format!("database {database}"), &error) });
+                findings.push(Finding {
+                    database: database.clone(),
+                    ..failed("unreachable", &format!("database {database}"), &error)
+                });
                 continue;
             }
         };
         let target = database::target(&at_destination, &database, &effects).await.map_err(|e| fail(&e))?;
-        if target == crate::reconcile::decide::Target::Foreign {
-            findings.push(database::database_exists(name, &destination.name, &database));
-        }
-        if target == crate::reconcile::decide::Target::Missing {
-            match preflight::database(&session, &at_destination, &database).await {
+        if target == Target::Missing {
+            let checked = async {
+                let (definition, _) = carry::definition(&at_source, &at_destination, &database).await.map_err(|e| fail(&e))?;
+                preflight::database(&session, &at_destination, &definition).await.map_err(|e| fail(&e))
+            };
+            match checked.await {
                 Ok(more) => findings.extend(more),
                 Err(error) => findings.push(Finding { database: database.clone(), ..failed("check_failed", &database, &error) }),
             }

@@ -18,24 +18,22 @@ pub(super) async fn check(client: &Client, needs: &DestinationNeeds) -> Result<V
 }
 
 fn judge(existing: &BTreeSet<String>, needs: &DestinationNeeds) -> Vec<Finding> {
-    needs
-        .databases
-        .intersection(existing)
-        .filter(|name| !needs.ours.contains(*name))
-        .map(|name| {
-            database_finding(
-                Severity::Error,
-                name,
-                "database_exists",
-                format!("destination: database {}", quote::ident(name)),
-                "the destination has a database of this name that pg-migrator did not make; it is left alone",
-                format!(
-                    "exclude it (databases.exclude of the mapping), or on the destination rename it: ALTER DATABASE {} RENAME TO …;",
-                    quote::ident(name)
-                ),
-            )
-        })
-        .collect()
+    needs.databases.intersection(existing).filter(|name| !needs.ours.contains(*name)).map(|name| database_exists(name)).collect()
+}
+
+/// The finding about a database whose name is taken on the destination.
+pub fn database_exists(name: &str) -> Finding {
+    database_finding(
+        Severity::Error,
+        name,
+        "database_exists",
+        format!("destination: database {}", quote::ident(name)),
+        "the destination has a database of this name that pg-migrator did not make for this mapping; it is left alone",
+        format!(
+            "exclude it (databases.exclude of the mapping), or on the destination rename it: ALTER DATABASE {} RENAME TO …;",
+            quote::ident(name)
+        ),
+    )
 }
 
 #[cfg(test)]

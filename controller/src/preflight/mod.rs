@@ -9,12 +9,16 @@ mod extensions;
 mod locale;
 mod not_replicated;
 mod privileges;
+mod reach;
 mod recovery;
 mod replication_slots;
 mod transactions;
 mod versions;
 mod wal_level;
 mod workers;
+
+pub use destination_databases::database_exists;
+pub use reach::reach;
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
 //! One mapping: its lock, its roles, the tasks of its databases, the operator's requests, and what is shown of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -104,7 +104,7 @@ pub async fn run(config: Arc<Config>, name: String) {
                 REFUSED_FOR
             }
             Err(error) => {
-                if began.elapsed() > Duration::from_secs(60) {
+                if began.elapsed() > Duration::from_mins(1) {
                     waits = retry::backoff();
                 }
                 let pause = waits.next().unwrap_or(REFUSED_FOR);
@@ -124,19 +124,20 @@ pub async fn run(config: Arc<Config>, name: String) {
 impl Mapping {
     /// Runs the mapping until something breaks. Ends well only when it is complete.
     async fn run_once(&mut self) -> Result<(), Error> {
-        let findings = self.before_anything().await;
-        let sound = findings.iter().all(|f| f.severity != Severity::Error);
-        self.board.set_mapping_findings("reach", findings.clone());
-        if !sound {
-            let reasons: Vec<String> =
-                findings.iter().filter(|f| f.severity == Severity::Error).map(|f| format!("{}: {}", f.object, f.reason)).collect();
+        if self.is_over().await? {
+            return Ok(());
+        }
+        let findings = self.before_anything().await?;
+        let refused = reasons(&findings);
+        self.board.set_mapping_findings("preflight", findings);
+        if let Some(reasons) = refused {
             self.tell_refusal().await;
-            return Err(Error::Refused(reasons.join("; ")));
+            return Err(Error::Refused(reasons));
         }
         let mut control = control::open(&self.destination, &self.control_database).await?;
         self.lock(&control).await?;
-        self.end_leftovers(&control).await?;
         let source = self.source.connect(&self.source.instance.database).await?;
+        self.end_leftovers(&source, &control).await?;
         let mut projection = Projection::new(
             projection::Identity {
                 mapping: self.name.clone(),
@@ -149,13 +150,7 @@ impl Mapping {
         );
         let mut stage = request::stage(&control, &self.name).await.map_err(doing("reading the requests"))?;
         if matches!(stage, Stage::Migrating { .. }) {
-            let findings = self.preflight(&source, &control).await?;
-            let refused = findings.iter().any(|f| f.severity == Severity::Error);
-            self.board.set_mapping_findings("preflight", findings);
             projection.write(&mut control).await.map_err(doing("writing the projection"))?;
-            if refused {
-                return Err(Error::Refused("see migrator.findings".to_owned()));
-            }
             self.carry_roles(&source, &control).await?;
         }
         drop(source);
@@ -190,9 +185,55 @@ impl Mapping {
         }
     }
 
-    /// What must hold before we may so much as make a control database: both servers answer, and are what we know.
-    async fn before_anything(&self) -> Vec<Finding> {
-        preflight::reach(&self.source, &self.destination).await
+    /// Whether the mapping is complete: then nothing is checked any more, and a source that has been switched off since
+    /// is no trouble.
+    async fn is_over(&self) -> Result<bool, Error> {
+        let Ok(maintenance) = self.destination.connect(&self.destination.instance.database).await else {
+            // The checks will say why.
+            return Ok(false);
+        };
+        if !control::exists(&self.destination, &maintenance, &self.control_database).await? {
+            return Ok(false);
+        }
+        let control = self.destination.connect(&self.control_database).await?;
+        let installed = control
+            .query_one("SELECT pg_catalog.to_regclass('migrator.request') IS NOT NULL", &[])
+            .await
+            .map_err(doing("looking for the extension"))?;
+        if !installed.get::<_, bool>(0) {
+            return Ok(false);
+        }
+        let stage = request::stage(&control, &self.name).await.map_err(doing("reading the requests"))?;
+        if stage == Stage::Complete {
+            self.settle(&control, "complete", "complete").await?;
+            tracing::info!("complete");
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// What must hold before we may so much as make a control database: both servers answer, are what we know, and have
+    /// room. Findings about single databases are left to those.
+    async fn before_anything(&self) -> Result<Vec<Finding>, Error> {
+        let (source, destination) = match preflight::reach(&self.source, &self.destination).await {
+            Ok(sessions) => sessions,
+            Err(findings) => return Ok(findings),
+        };
+        let selected = databases(&self.source, &source, &self.settings).await?;
+        let mut findings = instance_findings(&self.name, &source, &destination, &selected, &[], &self.settings).await?;
+        findings.retain(|f| f.database.is_empty());
+        if selected.is_empty() {
+            findings.push(Finding {
+                severity: Severity::Error,
+                database: String::new(),
+                code: "no_database",
+                object: format!("mapping {}", self.name),
+                reason: "no database of the source is selected".to_owned(),
+                fix: format!("look at [mappings.{}] databases.include and databases.exclude", self.name),
+                statement: None,
+            });
+        }
+        Ok(findings)
     }
 
     /// Says in the control database, if there is one already, that the mapping is refused.
@@ -236,11 +277,10 @@ impl Mapping {
 
     /// Ends what a predecessor left running on both sides: a statement that goes on without its client would collide
     /// with the same statement of ours. We hold the lock, so these sessions are nobody's.
-    async fn end_leftovers(&self, control: &Session) -> Result<(), Error> {
+    async fn end_leftovers(&self, source: &Session, control: &Session) -> Result<(), Error> {
         const END: &str = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
                            WHERE application_name = $1 AND pid <> pg_catalog.pg_backend_pid()";
-        let source = self.source.connect(&self.source.instance.database).await?;
-        for (session, endpoint) in [(&source, &self.source), (control, &self.destination)] {
+        for (session, endpoint) in [(source, &self.source), (control, &self.destination)] {
             for _ in 0..120 {
                 let ended = session.query(END, &[&endpoint.application_name]).await.map_err(doing("ending leftover sessions"))?;
                 if ended.is_empty() {
@@ -251,25 +291,6 @@ impl Mapping {
             }
         }
         Ok(())
-    }
-
-    async fn preflight(&self, source: &Session, control: &Session) -> Result<Vec<Finding>, Error> {
-        let selected = databases(&self.source, source, &self.settings).await?;
-        let effects = ledger::in_force(control, &self.name).await?;
-        let (from, to) = (&self.source.name, &self.destination.name);
-        let mut findings = instance_findings(from, to, source, control, &selected, &effects, &self.settings).await?;
-        if selected.is_empty() {
-            findings.push(Finding {
-                severity: Severity::Error,
-                database: String::new(),
-                code: "no_database",
-                object: format!("mapping {}", self.name),
-                reason: "no database of the source is selected".to_owned(),
-                fix: format!("look at [mappings.{}] databases.include and databases.exclude", self.name),
-                statement: None,
-            });
-        }
-        Ok(findings)
     }
 
     async fn carry_roles(&self, source: &Session, control: &Session) -> Result<(), Error> {
@@ -333,7 +354,7 @@ impl Mapping {
                         self.cut_over(context, control, projection, &request, *limit).await?;
                         return Ok(());
                     }
-                    Kind::Complete if self.ready_or_late(control, &request, Duration::from_secs(300)).await? => {
+                    Kind::Complete if self.ready_or_late(control, &request, Duration::from_mins(5)).await? => {
                         mode.send_replace(Mode::Stop);
                         while tasks.join_next().await.is_some() {}
                         self.complete(context, control, projection, &request, true).await?;
@@ -373,7 +394,8 @@ impl Mapping {
         }
         if request.requested_at.elapsed().unwrap_or_default() > limit {
             let blockers: Vec<String> = row.get("blockers");
-            self.answer(control, request, false, &json!({ "error": "not ready within the time limit", "blockers": blockers })).await?;
+            self.answer(control, request, false, &json!({ "error": "not ready within the time limit", "blockers": blockers }))
+                .await?;
         }
         Ok(false)
     }
@@ -508,35 +530,43 @@ impl Mapping {
     }
 }
 
-/// The checks of both instances for what is still to be begun.
+/// The errors among findings, in words; none if there is none.
+fn reasons(findings: &[Finding]) -> Option<String> {
+    let errors: Vec<String> =
+        findings.iter().filter(|f| f.severity == Severity::Error).map(|f| format!("{}: {}", f.object, f.reason)).collect();
+    if errors.is_empty() { None } else { Some(errors.join("; ")) }
+}
+
+/// The checks of both instances. What `effects` or our names say was made by us already needs no room any more.
 pub async fn instance_findings(
-    source_name: &str,
-    destination_name: &str,
+    mapping: &str,
     source: &Session,
     destination: &Session,
     selected: &[(u32, String)],
     effects: &[ledger::SideEffect],
     settings: &config::Mapping,
 ) -> Result<Vec<Finding>, Error> {
-    // What is made already needs no room any more.
-    let begun = effects.iter().filter(|e| e.kind == ledger::Kind::Slot).count();
-    let needs = preflight::Needs {
-        databases: selected.len(),
-        databases_to_begin: selected.len().saturating_sub(begun),
-        databases_at_once: settings.copy_workers.min(selected.len()),
+    // Each worker has a session on both sides; a database has two more, and a mapping four.
+    let connections = settings.copy_workers + settings.index_workers + 2 * selected.len() + 4;
+    let prefix = format!("pg_migrator_{mapping}_");
+    let names: BTreeSet<String> = selected.iter().map(|(_, name)| name.clone()).collect();
+    let ours = effects.iter().filter(|e| e.kind == ledger::Kind::Database).map(|e| e.object.clone()).collect();
+    let at_source = preflight::SourceNeeds {
+        streams: selected.len(),
+        passes: settings.copy_workers.min(selected.len()),
+        connections,
+        slot_prefix: prefix.clone(),
     };
-    let mut findings = preflight::source(source, source_name, &needs).await?;
-    findings.extend(preflight::destination(destination, destination_name, &needs).await?);
+    let at_destination =
+        preflight::DestinationNeeds { streams: selected.len(), connections, subscription_prefix: prefix, databases: names, ours };
+    let mut findings = preflight::source(source, source.version(), &at_source).await?;
+    findings.extend(preflight::destination(destination, destination.version(), &at_destination).await?);
     Ok(findings)
 }
 
 /// The databases of the source that take part: OID and name. `postgres`, which every instance has, takes part only if
 /// somebody has made something in it.
-pub async fn databases(
-    endpoint: &Endpoint,
-    source: &Session,
-    settings: &config::Mapping,
-) -> Result<Vec<(u32, String)>, Error> {
+pub async fn databases(endpoint: &Endpoint, source: &Session, settings: &config::Mapping) -> Result<Vec<(u32, String)>, Error> {
     let rows = source
         .query(
             "SELECT oid, datname FROM pg_catalog.pg_database
