@@ -6,8 +6,8 @@ use tokio_postgres::{Client, Row};
 
 use super::id::{CatalogTable, ObjectId};
 use super::{Catalog, Error, Face, Object, comment, each_row};
-use crate::plan::{ObjectName, Section};
 use crate::plan::draft::{Context, Draft, Part};
+use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, literal, qualified};
 
 /// One privilege of one role.
@@ -92,7 +92,8 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), E
             "LANGUAGE" => ("LANGUAGE", "language"),
             _ => ("TABLE", "table"),
         };
-        let arguments = row.try_get::<_, Option<String>>("arguments")?.map(|arguments| format!("({arguments})")).unwrap_or_default();
+        let arguments =
+            row.try_get::<_, Option<String>>("arguments")?.map(|arguments| format!("({arguments})")).unwrap_or_default();
         let target = if schema.is_empty() { ident(&name) } else { qualified(&schema, &name) };
         let face = Face::new(keyword, format!("{target}{arguments}"));
         let name = ObjectName { class, schema, parent: String::new(), name: format!("{name}{arguments}") };

@@ -160,6 +160,7 @@ pub(super) fn all(context: &Context<'_>) -> Vec<Draft> {
     }
     crate::object::comment::statements(context, &mut drafts);
     crate::object::label::statements(context, &mut drafts);
+    crate::object::dependence::statements(context, &mut drafts);
     crate::object::acl::statements(context, &mut drafts);
     drafts
 }
