@@ -129,10 +129,9 @@ async fn undo_on_source(context: &Context, source: &Session, effect: &SideEffect
     let failed = |source| Error::Statement { what: words.to_owned(), source };
     match effect.kind {
         Kind::Slot => slot::drop(source, &effect.object).await.map_err(failed),
-        Kind::Publication => source
-            .batch_execute(&format!("DROP PUBLICATION IF EXISTS {}", quote::ident(&effect.object)))
-            .await
-            .map_err(failed),
+        Kind::Publication => {
+            source.batch_execute(&format!("DROP PUBLICATION IF EXISTS {}", quote::ident(&effect.object))).await.map_err(failed)
+        }
         Kind::ReplicaIdentity => restore_identity(source, effect).await.map_err(failed),
         Kind::WriteBlock => Ok(block::unblock(source, &context.control, effect).await?),
         Kind::Subscription | Kind::Database | Kind::Role | Kind::Membership => Ok(()),

@@ -254,7 +254,7 @@ fn default_stable_for() -> Duration {
     Duration::from_secs(5)
 }
 fn default_max_snapshot_age() -> Duration {
-    Duration::from_secs(3600)
+    Duration::from_hours(1)
 }
 
 /// Reads the configuration: `path`, else `./pg-migrator.toml`; then the environment.
@@ -281,9 +281,8 @@ pub fn load(path: Option<&Path>) -> Result<Config, Error> {
 
 fn read_password(name: &str, instance: &mut Instance) -> Result<(), Error> {
     if let Some(file) = &instance.password_file {
-        let content = std::fs::read_to_string(file).map_err(|e| {
-            Error::Inconsistent(vec![format!("instances.{name}.password_file {}: {e}", file.display())])
-        })?;
+        let content = std::fs::read_to_string(file)
+            .map_err(|e| Error::Inconsistent(vec![format!("instances.{name}.password_file {}: {e}", file.display())]))?;
         instance.password = Some(SecretString::from(content.lines().next().unwrap_or_default()));
     }
     Ok(())
@@ -291,9 +290,7 @@ fn read_password(name: &str, instance: &mut Instance) -> Result<(), Error> {
 
 /// Names end up in slot names, which know only these characters.
 fn is_plain_name(name: &str, longest: usize) -> bool {
-    !name.is_empty()
-        && name.len() <= longest
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    !name.is_empty() && name.len() <= longest && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 fn validate(config: &Config) -> Result<(), Error> {
@@ -354,23 +351,20 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named() {
-        let error =
-            parse(&format!("{TWO}[mappings.m]\nsource='a'\ndestination='b'\ncopy_wrokers=3\n")).expect_err("misspelt");
+        let error = parse(&format!("{TWO}[mappings.m]\nsource='a'\ndestination='b'\ncopy_wrokers=3\n")).expect_err("misspelt");
         assert!(error.to_string().contains("copy_wrokers"), "{error}");
     }
 
     #[test]
     fn every_inconsistency_is_told_at_once() {
-        let error = parse(&format!("{TWO}[mappings.M]\nsource='a'\ndestination='nowhere'\n"))
-            .expect_err("two faults")
-            .to_string();
+        let error =
+            parse(&format!("{TWO}[mappings.M]\nsource='a'\ndestination='nowhere'\n")).expect_err("two faults").to_string();
         assert!(error.contains("mappings.M") && error.contains("instances.nowhere"), "{error}");
     }
 
     #[test]
     fn databases_are_selected_by_pattern() {
-        let databases =
-            Databases { include: vec!["shop*".into(), "We ird-DB".into()], exclude: vec!["shop_old".into()] };
+        let databases = Databases { include: vec!["shop*".into(), "We ird-DB".into()], exclude: vec!["shop_old".into()] };
         assert!(databases.selects("shop1") && databases.selects("We ird-DB"));
         assert!(!databases.selects("shop_old") && !databases.selects("crm"));
     }

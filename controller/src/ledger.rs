@@ -179,10 +179,7 @@ pub async fn amend(control: &Client, id: i64, detail: &Value) -> Result<(), Erro
 /// Writes down that a change has been taken back, or is given up as `outcome` says.
 pub async fn undone(control: &Client, id: i64, outcome: &str) -> Result<(), Error> {
     control
-        .execute(
-            "UPDATE migrator.side_effect SET undone_at = clock_timestamp(), outcome = $2 WHERE id = $1",
-            &[&id, &outcome],
-        )
+        .execute("UPDATE migrator.side_effect SET undone_at = clock_timestamp(), outcome = $2 WHERE id = $1", &[&id, &outcome])
         .await
         .map_err(WRITE)?;
     Ok(())

@@ -81,6 +81,7 @@ pub fn start(databases: Vec<ControlDatabase>, stopping: &watch::Receiver<bool>) 
 
 async fn watch_one(place: usize, database: ControlDatabase, news: Arc<watch::Sender<Vec<News>>>) {
     let mut pause = PERIOD;
+    let mut told = String::new();
     loop {
         let problem = match connect(&database).await {
             Ok(client) => {
@@ -91,7 +92,12 @@ async fn watch_one(place: usize, database: ControlDatabase, news: Arc<watch::Sen
             }
             Err(problem) => problem,
         };
-        tracing::warn!(control_database = %database.name, %problem, "the dashboard can't read a control database; trying again");
+        // The page says how long it lasts; the log need not say it every few seconds.
+        // Where it went well meanwhile, `pause` has been reset.
+        if problem != told || pause == PERIOD {
+            tracing::warn!(control_database = %database.name, %problem, "the dashboard can't read a control database; trying again");
+            told.clone_from(&problem);
+        }
         news.send_modify(|all| all[place].problem = Some(problem.as_str().into()));
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -139,10 +145,10 @@ async fn read_until_failure(place: usize, client: &Arc<Client>, news: &watch::Se
 
 /// An error with all its causes, in one line.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let mut text = words(error);
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let words = inner.to_string();
+        let words = words(inner);
         // Some errors repeat their cause in their own words.
         if !text.contains(&words) {
             text.push_str(": ");
@@ -151,4 +157,13 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         cause = inner.source();
     }
     text
+}
+
+/// What an error says by itself; of a server's answer, the message alone.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let answer = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::as_db_error);
+    match answer.or_else(|| error.downcast_ref()) {
+        Some(answer) => answer.message().to_owned(),
+        None => error.to_string(),
+    }
 }

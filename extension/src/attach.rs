@@ -129,8 +129,10 @@ impl std::fmt::Display for Lsn {
 /// a table that already belongs to the subscription, a stream that has already passed `lsn`.
 // `lsn` is declared as pg_lsn in SQL (sql/35_attach.sql), which is a 64-bit integer passed by value.
 #[pg_extern(sql = false)]
-fn attach(subscription: pg_sys::Oid, relation: pg_sys::Oid, lsn: i64) -> Result<(), ErrorReport> {
-    Ok(attach_checked(subscription, relation, lsn.cast_unsigned())?)
+fn attach(subscription: pg_sys::Oid, relation: pg_sys::Oid, lsn: i64) {
+    if let Err(error) = attach_checked(subscription, relation, lsn.cast_unsigned()) {
+        ErrorReport::from(error).report(PgLogLevel::ERROR);
+    }
 }
 
 fn attach_checked(subscription: pg_sys::Oid, relation: pg_sys::Oid, lsn: u64) -> Result<(), AttachError> {

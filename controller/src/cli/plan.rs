@@ -29,8 +29,7 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
         };
         let selected = mapping::databases(&source, &at_source, settings).await.map_err(|e| fail(&e))?;
         let names = selected.iter().map(|(_, name)| name.clone()).collect();
-        let roles =
-            carry::plan_roles(name, settings, &at_source, &at_destination, None, names).await.map_err(|e| fail(&e))?;
+        let roles = carry::plan_roles(name, settings, &at_source, &at_destination, None, names).await.map_err(|e| fail(&e))?;
         let roles: Vec<&str> = roles.statements.iter().map(|s| s.printable.as_str()).collect();
         if !as_json {
             print(&format!("-- mapping {name}: {} onto {}", source.name, destination.name));
@@ -41,8 +40,7 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
         }
         let mut of_databases = Vec::new();
         for (oid, database) in selected {
-            let (definition, unknown) =
-                carry::definition(&at_source, &at_destination, &database).await.map_err(|e| fail(&e))?;
+            let (definition, unknown) = carry::definition(&at_source, &at_destination, &database).await.map_err(|e| fail(&e))?;
             let mut session = source.connect(&database).await.map_err(|e| fail(&e))?;
             let ours = [Names::new(name, oid).publication];
             let plan = database::read_plan(&mut session, &database, &ours, &effects, settings.replica_identity)

@@ -23,8 +23,7 @@ pub(super) enum Ask {
 pub(super) async fn run(config: &Config, name: &str, ask: Ask, as_json: bool) -> Result<Answer, Failure> {
     let settings = config.mappings.get(name).ok_or_else(|| Failure::NoMapping(name.to_owned()))?;
     let (_, destination) = mapping::endpoints(config, name, settings, "cli/");
-    let session =
-        destination.connect(&config.control_database).await.map_err(|e| Failure::Failed(e.to_string()))?;
+    let session = destination.connect(&config.control_database).await.map_err(|e| Failure::Failed(e.to_string()))?;
     let said_no = |error: tokio_postgres::Error| Failure::Failed(retry::message(&error));
     let row = match &ask {
         Ask::Cutover { timeout } => {
@@ -57,9 +56,7 @@ pub(super) async fn run(config: &Config, name: &str, ask: Ask, as_json: bool) ->
 /// Waits until the controller has answered.
 async fn answer(session: &Session, request: i64) -> Result<(bool, Value), tokio_postgres::Error> {
     loop {
-        let row = session
-            .query_one("SELECT succeeded, report FROM migrator.request WHERE id = $1 ", &[&request])
-            .await?;
+        let row = session.query_one("SELECT succeeded, report FROM migrator.request WHERE id = $1 ", &[&request]).await?;
         if let Some(succeeded) = row.get::<_, Option<bool>>("succeeded") {
             return Ok((succeeded, row.get::<_, Option<Value>>("report").unwrap_or(Value::Null)));
         }

@@ -146,6 +146,13 @@ async fn open_writer(settings: &Settings) -> Result<Session, Error> {
     Ok(writer)
 }
 
+async fn may_use_schema(writer: &Session, table: &Table) -> Result<bool, tokio_postgres::Error> {
+    let row = writer
+        .query_one("SELECT pg_catalog.has_schema_privilege($1::text::name, $2::text, 'USAGE')", &[&table.owner, &table.schema])
+        .await?;
+    Ok(row.get(0))
+}
+
 struct Worker {
     settings: Settings,
     lsn: Lsn,
@@ -179,7 +186,8 @@ impl Worker {
                 }
                 Err(Failure::Table(reason)) => {
                     for session in [&reader, &writer] {
-                        let rollback = if std::ptr::eq(session, &reader) { "ROLLBACK TO SAVEPOINT copy" } else { "ROLLBACK" };
+                        let rollback =
+                            if std::ptr::eq(session, &raw const reader) { "ROLLBACK TO SAVEPOINT copy" } else { "ROLLBACK" };
                         session
                             .batch_execute(rollback)
                             .await
@@ -204,8 +212,22 @@ impl Worker {
         reader.batch_execute("SAVEPOINT copy").await.map_err(session("reading"))?;
         writer.batch_execute("BEGIN").await.map_err(session("writing"))?;
         let name = table.sql_name();
+        // An owner may lack USAGE on his table's schema; then he is lent it, for this transaction alone.
+        let (lend, take_back) = if may_use_schema(writer, table).await.map_err(session("writing"))? {
+            (String::new(), String::new())
+        } else {
+            let (schema, owner) = (quote::ident(&table.schema), quote::ident(&table.owner));
+            (
+                // Two such transactions at the same time would change the same row of the catalog.
+                format!(
+                    "SELECT pg_advisory_xact_lock(hashtextextended('pg-migrator lent privileges', 0)); GRANT USAGE ON SCHEMA {schema} TO {owner};"
+                ),
+                format!("REVOKE USAGE ON SCHEMA {schema} FROM {owner};"),
+            )
+        };
         // Everything that a table can run while it is loaded, runs with its owner's rights, not with ours.
-        self.on_table(writer, &format!("SET LOCAL ROLE {}; TRUNCATE TABLE ONLY {name}", quote::ident(&table.owner))).await?;
+        let owner = quote::ident(&table.owner);
+        self.on_table(writer, &format!("{lend} SET LOCAL ROLE {owner}; TRUNCATE TABLE ONLY {name}")).await?;
         let columns = table.column_list();
         let rows = pipe::run(
             reader,
@@ -224,7 +246,7 @@ impl Worker {
         self.on_table(
             writer,
             &format!(
-                "RESET ROLE; SELECT pg_temp.attach({}, {}::pg_catalog.regclass, '{}'); COMMIT",
+                "RESET ROLE; {take_back} SELECT pg_temp.attach({}, {}::pg_catalog.regclass, '{}'); COMMIT",
                 self.settings.subscription,
                 quote::literal(&name),
                 self.lsn

@@ -85,10 +85,11 @@ async fn end_sessions(source: &Client) -> Result<u64, tokio_postgres::Error> {
 pub async fn unblock(source: &Client, control: &Client, effect: &SideEffect) -> Result<(), Error> {
     let role = effect.detail.get("role").and_then(Value::as_str);
     let previous = effect.detail.get("previous").and_then(Value::as_str);
-    source
-        .batch_execute(&statement(&effect.database, role, previous))
-        .await
-        .map_err(|source| Error::Statement { doing: "taking the write block back", database: effect.database.clone(), source })?;
+    source.batch_execute(&statement(&effect.database, role, previous)).await.map_err(|source| Error::Statement {
+        doing: "taking the write block back",
+        database: effect.database.clone(),
+        source,
+    })?;
     ledger::undone(control, effect.id, "undone").await?;
     Ok(())
 }

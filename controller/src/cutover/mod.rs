@@ -150,14 +150,12 @@ async fn attempt(context: &Context, deadline: Instant, limit: Duration) -> Resul
     for candidate in &mut candidates {
         let values = sequences::read(&candidate.source).await.map_err(failed("reading the sequences", candidate))?;
         let setting = sequences::write(&candidate.destination, &values);
-        candidate.report.sequences =
-            within(deadline, limit, || "setting the sequences".to_owned(), setting).await?.map_err(failed("setting the sequences", candidate))?;
+        candidate.report.sequences = within(deadline, limit, || "setting the sequences".to_owned(), setting)
+            .await?
+            .map_err(failed("setting the sequences", candidate))?;
     }
     switch_on(&mut candidates, deadline, limit).await?;
-    Ok(Report {
-        seconds: began.elapsed().as_secs_f64(),
-        databases: candidates.into_iter().map(|c| c.report).collect(),
-    })
+    Ok(Report { seconds: began.elapsed().as_secs_f64(), databases: candidates.into_iter().map(|c| c.report).collect() })
 }
 
 fn failed(doing: &'static str, candidate: &Candidate) -> impl FnOnce(tokio_postgres::Error) -> Error {
@@ -171,9 +169,7 @@ async fn within<T>(
     doing: impl Fn() -> String,
     work: impl Future<Output = T>,
 ) -> Result<T, Error> {
-    timeout(deadline.saturating_duration_since(Instant::now()), work)
-        .await
-        .map_err(|_| Error::Late { doing: doing(), limit })
+    timeout(deadline.saturating_duration_since(Instant::now()), work).await.map_err(|_| Error::Late { doing: doing(), limit })
 }
 
 /// Opens the sessions and reads the plans: the slow part, before anybody is kept from writing.
@@ -200,19 +196,15 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
         database: name.clone(),
         source,
     })?;
-    let report = DatabaseReport {
-        database: name.clone(),
-        sessions_ended: 0,
-        marker: String::new(),
-        sequences: 0,
-        statements: last.len(),
-    };
-    Ok(Candidate { names, name, source, destination, last, report })
+    let report =
+        DatabaseReport { database: name.clone(), sessions_ended: 0, marker: String::new(), sequences: 0, statements: last.len() };
+    Ok(Candidate { name, names, source, destination, last, report })
 }
 
 async fn plan(context: &Context, source: &mut Session, name: &str, names: &Names) -> Result<Plan, Error> {
     let effects = ledger::in_force(&context.control, &context.mapping).await?;
-    Ok(database::read_plan(source, name, &[names.publication.clone()], &effects, context.settings.replica_identity).await?)
+    Ok(database::read_plan(source, name, std::slice::from_ref(&names.publication), &effects, context.settings.replica_identity)
+        .await?)
 }
 
 async fn no_prepared_transactions(candidate: &Candidate) -> Result<(), Error> {
@@ -230,9 +222,8 @@ async fn no_prepared_transactions(candidate: &Candidate) -> Result<(), Error> {
 /// Waits until the destination has applied and flushed everything before the marker.
 async fn applied(candidate: &Candidate, marker: Lsn) -> Result<(), Error> {
     loop {
-        let slot = slot::observe(&candidate.source, &candidate.names)
-            .await
-            .map_err(failed("waiting for the destination", candidate))?;
+        let slot =
+            slot::observe(&candidate.source, &candidate.names).await.map_err(failed("waiting for the destination", candidate))?;
         match slot {
             Slot::Present { confirmed, .. } if confirmed >= marker => return Ok(()),
             Slot::Present { .. } => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -274,10 +265,11 @@ async fn undo(context: &Context) -> Result<(), Error> {
         let destination = schema::session(&context.destination, &name).await.map_err(database::Error::from)?;
         for statement in plan.statements.iter().filter(|s| s.section == Section::AtCutover).rev() {
             if let Some(undo) = &statement.undo {
-                destination
-                    .batch_execute(undo)
-                    .await
-                    .map_err(|source| Error::Statement { doing: "switching triggers off again", database: name.clone(), source })?;
+                destination.batch_execute(undo).await.map_err(|source| Error::Statement {
+                    doing: "switching triggers off again",
+                    database: name.clone(),
+                    source,
+                })?;
             }
         }
     }
@@ -286,7 +278,7 @@ async fn undo(context: &Context) -> Result<(), Error> {
 
 /// What a cutover without a block does, for a switch that the operator made by hand: sequences and what comes last.
 pub async fn finish_by_hand(context: &Context) -> Result<u64, Error> {
-    let limit = Duration::from_secs(300);
+    let limit = Duration::from_mins(5);
     let deadline = Instant::now() + limit;
     let mut candidates = prepare(context, deadline, limit).await?;
     let mut sequences = 0;
@@ -295,7 +287,8 @@ pub async fn finish_by_hand(context: &Context) -> Result<u64, Error> {
         within(deadline, limit, || format!("waiting until {} has applied {marker}", candidate.name), applied(candidate, marker))
             .await??;
         let values = sequences::read(&candidate.source).await.map_err(failed("reading the sequences", candidate))?;
-        sequences += sequences::write(&candidate.destination, &values).await.map_err(failed("setting the sequences", candidate))?;
+        sequences +=
+            sequences::write(&candidate.destination, &values).await.map_err(failed("setting the sequences", candidate))?;
     }
     switch_on(&mut candidates, deadline, limit).await?;
     Ok(sequences)

@@ -129,7 +129,10 @@ impl Projection {
         }
         if self.ticks.is_multiple_of(600) {
             transaction
-                .execute("DELETE FROM migrator.lag_sample WHERE mapping = $1 AND at < clock_timestamp() - interval '1 day'", &[&mapping])
+                .execute(
+                    "DELETE FROM migrator.lag_sample WHERE mapping = $1 AND at < clock_timestamp() - interval '1 day'",
+                    &[&mapping],
+                )
                 .await?;
         }
         transaction.commit().await?;
@@ -216,7 +219,10 @@ async fn prune(control: &impl GenericClient, mapping: &str, picture: &Picture) -
     }
     control.execute("DELETE FROM migrator.database WHERE mapping = $1 AND database <> ALL ($2)", &[&mapping, &databases]).await?;
     control
-        .execute("DELETE FROM migrator.cutover_check WHERE mapping = $1 AND database <> '' AND database <> ALL ($2)", &[&mapping, &databases])
+        .execute(
+            "DELETE FROM migrator.cutover_check WHERE mapping = $1 AND database <> '' AND database <> ALL ($2)",
+            &[&mapping, &databases],
+        )
         .await?;
     let with_tables: HashSet<&str> = picture.tables.iter().filter_map(|t| t["database"].as_str()).collect();
     let with_tables: Vec<&str> = with_tables.into_iter().collect();
@@ -264,9 +270,7 @@ fn table_row(database: &str, schema: &str, name: &str, view: &super::board::Tabl
     let (status, state, lsn, problem, rows) = match &view.stage {
         _ if complete => (Status::Complete, "streaming", None, None, view.rows),
         TableStage::Pending => (Status::Pending, "pending", None, None, 0),
-        TableStage::Copying(progress) => {
-            (Status::InCatchup, "copying", None, None, progress.rows.load(Ordering::Relaxed) as i64)
-        }
+        TableStage::Copying(progress) => (Status::InCatchup, "copying", None, None, progress.rows.load(Ordering::Relaxed) as i64),
         TableStage::Attached(lsn) => (Status::InCatchup, "catchup", Some(lsn.to_string()), None, view.rows),
         TableStage::Streaming => (Status::Synced, "streaming", None, None, view.rows),
         TableStage::Failed(reason) => (Status::Problematic, "failed", None, Some(reason.clone()), 0),
@@ -316,11 +320,8 @@ fn picture(board: &Board) -> Picture {
     let events = std::mem::take(&mut view.events);
     let status = mapping_status(&view);
     // The phase shown for a mapping is that of the database that is least far.
-    let phase = view
-        .phase
-        .or_else(|| view.databases.values().map(|d| d.phase).min_by_key(|p| *p as u8))
-        .unwrap_or_default()
-        .as_str();
+    let phase =
+        view.phase.or_else(|| view.databases.values().map(|d| d.phase).min_by_key(|p| *p as u8)).unwrap_or_default().as_str();
     let complete = view.phase == Some(Phase::Complete);
     let mut picture = Picture {
         status,
@@ -337,7 +338,9 @@ fn picture(board: &Board) -> Picture {
     picture.findings.sort();
     for (name, database) in &view.databases {
         picture.databases.push(database_row(name, database));
-        picture.tables.extend(database.tables.iter().map(|((schema, table), view)| table_row(name, schema, table, view, complete)));
+        picture
+            .tables
+            .extend(database.tables.iter().map(|((schema, table), view)| table_row(name, schema, table, view, complete)));
         picture.sequences.extend(database.sequences.iter().map(|((schema, sequence), value)| {
             json!({"database": name, "schema": schema, "name": sequence, "last_value": value.last_value, "is_called": value.is_called})
         }));
@@ -359,24 +362,20 @@ fn picture(board: &Board) -> Picture {
             "no finding of severity error".to_owned() } else {
             mapping_errors.iter().map(|(o, r)| format!("{o}: {r}")).collect::<Vec<_>>().join("; ") },
         "fix": if mapping_errors.is_empty() { "" } else { "select * from migrator.findings where resolved_at is null" }}));
-    picture.roles = view
-        .roles
-        .iter()
-        .map(|(role, (state, problem))| json!({"role": role, "state": state, "problem": problem}))
-        .collect();
+    picture.roles =
+        view.roles.iter().map(|(role, (state, problem))| json!({"role": role, "state": state, "problem": problem})).collect();
     picture
 }
 
 /// A database that does not stream yet has one fact: that it does not.
 fn database_checks(name: &str, view: &DatabaseView) -> Vec<Value> {
-    let streaming = matches!(view.phase, Phase::Streaming | Phase::CuttingOver | Phase::CutOver | Phase::Completing | Phase::Complete);
+    let streaming =
+        matches!(view.phase, Phase::Streaming | Phase::CuttingOver | Phase::CutOver | Phase::Completing | Phase::Complete);
     let mut rows = vec![json!({"database": name, "name": "streaming", "ok": streaming,
         "detail": format!("phase {}", view.phase.as_str()),
         "fix": if view.phase == Phase::Refused { "select * from migrator.findings where resolved_at is null" } else { "" }})];
     rows.extend(
-        view.checks
-            .iter()
-            .map(|c| json!({"database": name, "name": c.name, "ok": c.ok, "detail": c.detail, "fix": c.fix})),
+        view.checks.iter().map(|c| json!({"database": name, "name": c.name, "ok": c.ok, "detail": c.detail, "fix": c.fix})),
     );
     rows
 }

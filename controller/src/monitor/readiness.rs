@@ -101,12 +101,7 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
         check(
             "lag_small_and_stable",
             facts.lag_bytes <= facts.max_lag_bytes && facts.below_limit_for >= facts.stable_for,
-            format!(
-                "{} bytes behind, at most {} for {}",
-                facts.lag_bytes,
-                facts.max_lag_bytes,
-                seconds(facts.below_limit_for)
-            ),
+            format!("{} bytes behind, at most {} for {}", facts.lag_bytes, facts.max_lag_bytes, seconds(facts.below_limit_for)),
             "",
         ),
         check(
@@ -124,11 +119,7 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
         check(
             "no_prepared_transactions",
             facts.prepared_transactions.is_empty(),
-            if facts.prepared_transactions.is_empty() {
-                "none".to_owned()
-            } else {
-                facts.prepared_transactions.join(", ")
-            },
+            if facts.prepared_transactions.is_empty() { "none".to_owned() } else { facts.prepared_transactions.join(", ") },
             "COMMIT PREPARED or ROLLBACK PREPARED each of them on the source",
         ),
         check(

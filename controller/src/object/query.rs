@@ -41,7 +41,8 @@ fn adapt_line(line: &str, version: ServerVersion) -> Option<&str> {
 mod tests {
     use super::*;
 
-    const SQL: &str = "SELECT 1,\n  a.new, -- since 12\n  -- before 12: '' AS new,\n  -- 11 to 13: 'between',\n  -- a remark: kept\n  2\n";
+    const SQL: &str =
+        "SELECT 1,\n  a.new, -- since 12\n  -- before 12: '' AS new,\n  -- 11 to 13: 'between',\n  -- a remark: kept\n  2\n";
 
     #[test]
     fn old_servers_get_the_substitute() {

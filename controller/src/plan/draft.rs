@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::statement::{ObjectName, Section};
 use super::Options;
+use super::statement::{ObjectName, Section};
 use crate::object::{Catalog, Object, ObjectId};
 
 /// Which part of an object a statement makes. Within an object statements come in this order unless dependencies say otherwise.
@@ -160,6 +160,7 @@ pub(super) fn all(context: &Context<'_>) -> Vec<Draft> {
     }
     crate::object::comment::statements(context, &mut drafts);
     crate::object::label::statements(context, &mut drafts);
+    crate::object::dependence::statements(context, &mut drafts);
     crate::object::acl::statements(context, &mut drafts);
     drafts
 }

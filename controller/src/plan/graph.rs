@@ -25,9 +25,7 @@ impl Graph {
     pub fn new(catalog: &Catalog, mut drafts: Vec<Draft>) -> Self {
         let rank: HashMap<&str, usize> = CLASSES.iter().enumerate().map(|(rank, class)| (class.name, rank)).collect();
         let rank = |draft: &Draft| rank.get(draft.name.class).copied().unwrap_or(usize::MAX);
-        drafts.sort_by(|a, b| {
-            (rank(a), &a.name, a.part, a.id).cmp(&(rank(b), &b.name, b.part, b.id))
-        });
+        drafts.sort_by(|a, b| (rank(a), &a.name, a.part, a.id).cmp(&(rank(b), &b.name, b.part, b.id)));
         let mut parts: HashMap<(ObjectId, Part), Vec<usize>> = HashMap::with_capacity(drafts.len());
         let mut nodes = HashMap::with_capacity(drafts.len());
         for (node, draft) in drafts.iter().enumerate() {
@@ -132,8 +130,16 @@ impl Graph {
         for node in order {
             left[node] = false;
         }
-        let mut search = Tarjan { graph: self, left: &left, index: vec![0; left.len()], low: vec![0; left.len()],
-                                  on_stack: vec![false; left.len()], stack: Vec::new(), next: 1, found: Vec::new() };
+        let mut search = Tarjan {
+            graph: self,
+            left: &left,
+            index: vec![0; left.len()],
+            low: vec![0; left.len()],
+            on_stack: vec![false; left.len()],
+            stack: Vec::new(),
+            next: 1,
+            found: Vec::new(),
+        };
         for (node, &left) in left.iter().enumerate() {
             if left && search.index[node] == 0 {
                 search.from(node);
@@ -191,7 +197,12 @@ impl Graph {
                     }
                 }
             }
-            links.extend(fills.iter().filter(|&&other| other != fill && made(other).is_some_and(|made| seen[made])).map(|&other| (fill, other)));
+            links.extend(
+                fills
+                    .iter()
+                    .filter(|&&other| other != fill && made(other).is_some_and(|made| seen[made]))
+                    .map(|&other| (fill, other)),
+            );
         }
         for (fill, other) in links {
             self.needs[fill].push(other);

@@ -89,7 +89,8 @@ fn is_generated(catalog: &Catalog, default: ObjectId) -> bool {
 pub(super) fn cut(graph: &mut Graph, nodes: &[usize]) -> Option<Finding> {
     let names: Vec<String> = nodes.iter().filter_map(|&node| graph.draft(node)).map(|draft| draft.name.to_string()).collect();
     let (from, to) = graph.cut(nodes)?;
-    let name = |node: usize| graph.draft(node).map_or_else(|| "a part of another object".to_owned(), |draft| draft.name.to_string());
+    let name =
+        |node: usize| graph.draft(node).map_or_else(|| "a part of another object".to_owned(), |draft| draft.name.to_string());
     (!names.is_empty()).then(|| Finding {
         severity: Severity::Warning,
         database: String::new(),
@@ -104,7 +105,10 @@ pub(super) fn cut(graph: &mut Graph, nodes: &[usize]) -> Option<Finding> {
 /// Tables that could only be made after the data they should hold.
 pub(super) fn late(graph: &Graph) -> Vec<Finding> {
     let tables = graph.drafts.iter().filter(|draft| {
-        draft.part == Part::Create && draft.name.class == "table" && draft.id.catalog == CatalogTable::CLASS && draft.section > Section::BeforeData
+        draft.part == Part::Create
+            && draft.name.class == "table"
+            && draft.id.catalog == CatalogTable::CLASS
+            && draft.section > Section::BeforeData
     });
     tables
         .map(|draft| Finding {
@@ -112,7 +116,8 @@ pub(super) fn late(graph: &Graph) -> Vec<Finding> {
             database: String::new(),
             code: "table_needs_late_object",
             object: draft.name.to_string(),
-            reason: "the table's definition needs an object that can only be made after the data, such as a primary key".to_owned(),
+            reason: "the table's definition needs an object that can only be made after the data, such as a primary key"
+                .to_owned(),
             fix: "change the definition on the source so that it does not, or leave the table out".to_owned(),
             statement: None,
         })

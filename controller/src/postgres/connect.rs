@@ -132,11 +132,7 @@ impl Endpoint {
     }
 
     /// Opens a session whose notifications arrive in `notified` (their payloads).
-    pub async fn connect_listening(
-        &self,
-        database: &str,
-        notified: mpsc::UnboundedSender<String>,
-    ) -> Result<Session, Error> {
+    pub async fn connect_listening(&self, database: &str, notified: mpsc::UnboundedSender<String>) -> Result<Session, Error> {
         self.open(database, Some(notified)).await
     }
 
@@ -159,11 +155,7 @@ impl Endpoint {
         Ok(client)
     }
 
-    async fn open_raw(
-        &self,
-        database: &str,
-        notified: Option<mpsc::UnboundedSender<String>>,
-    ) -> Result<Session, Error> {
+    async fn open_raw(&self, database: &str, notified: Option<mpsc::UnboundedSender<String>>) -> Result<Session, Error> {
         let mode = tls::effective_mode(&self.instance);
         let failed = |source| Error::Connect {
             instance: self.name.clone(),
@@ -185,8 +177,8 @@ impl Endpoint {
                 Err(error) => tracing::debug!(instance = self.name, %error, "no plain connection, trying TLS"),
             }
         }
-        let connector = tls::connector(&self.instance, mode)
-            .map_err(|source| Error::Tls { instance: self.name.clone(), source })?;
+        let connector =
+            tls::connector(&self.instance, mode).map_err(|source| Error::Tls { instance: self.name.clone(), source })?;
         config.ssl_mode(if mode == SslMode::Prefer {
             tokio_postgres::config::SslMode::Prefer
         } else {
@@ -208,7 +200,7 @@ impl Endpoint {
             .keepalives_idle(Duration::from_secs(20))
             .keepalives_interval(Duration::from_secs(10))
             .keepalives_retries(3)
-            .tcp_user_timeout(Duration::from_secs(60));
+            .tcp_user_timeout(Duration::from_mins(1));
         if let Some(password) = &self.instance.password {
             config.password(password.expose_secret());
         }
@@ -231,8 +223,7 @@ impl Endpoint {
             ("keepalives_interval", "10".to_owned()),
             ("keepalives_count", "3".to_owned()),
         ];
-        let rootcert =
-            seen.sslrootcert.clone().or_else(|| self.instance.sslrootcert.as_ref().map(|p| p.display().to_string()));
+        let rootcert = seen.sslrootcert.clone().or_else(|| self.instance.sslrootcert.as_ref().map(|p| p.display().to_string()));
         if let Some(file) = rootcert {
             parts.push(("sslrootcert", file));
         }
@@ -241,8 +232,7 @@ impl Endpoint {
         } else if let Some(password) = &self.instance.password {
             parts.push(("password", password.expose_secret().to_owned()));
         }
-        let words: Vec<String> =
-            parts.iter().map(|(key, value)| format!("{key}={}", quote::conninfo_value(value))).collect();
+        let words: Vec<String> = parts.iter().map(|(key, value)| format!("{key}={}", quote::conninfo_value(value))).collect();
         secrecy::SecretString::from(words.join(" "))
     }
 

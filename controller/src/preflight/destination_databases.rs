@@ -18,12 +18,7 @@ pub(super) async fn check(client: &Client, needs: &DestinationNeeds) -> Result<V
 }
 
 fn judge(existing: &BTreeSet<String>, needs: &DestinationNeeds) -> Vec<Finding> {
-    needs
-        .databases
-        .intersection(existing)
-        .filter(|name| !needs.ours.contains(*name))
-        .map(|name| database_exists(name))
-        .collect()
+    needs.databases.intersection(existing).filter(|name| !needs.ours.contains(*name)).map(|name| database_exists(name)).collect()
 }
 
 /// The finding about a database whose name is taken on the destination.

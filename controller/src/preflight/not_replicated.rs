@@ -23,7 +23,7 @@ fn judge(database: &str, large_objects: i64, unlogged_tables: i64, first_unlogge
             "large_objects",
             format!("{large_objects} large objects"),
             "logical replication does not carry large objects; they stay behind",
-            "copy them after the writers have stopped: pg_dump --large-objects --section=data, with the tables left out",
+            "after the writers have stopped: pg_dump --large-objects --exclude-schema='*' --no-publications <source> | psql <destination>",
         ));
     }
     if unlogged_tables > 0 {

@@ -67,12 +67,9 @@ pub async fn plan_roles(
     let on_source = roles::read(source).await?;
     let existing = roles::read(destination).await?;
     let ours = match control {
-        Some(control) => ledger::in_force(control, mapping)
-            .await?
-            .into_iter()
-            .filter(|e| e.kind == Kind::Role)
-            .map(|e| e.object)
-            .collect(),
+        Some(control) => {
+            ledger::in_force(control, mapping).await?.into_iter().filter(|e| e.kind == Kind::Role).map(|e| e.object).collect()
+        }
         None => BTreeSet::new(),
     };
     let options = roles::Options {
@@ -100,10 +97,8 @@ pub async fn carry_roles(
     databases: BTreeSet<String>,
 ) -> Result<Outcome, Error> {
     let plan = plan_roles(mapping, settings, source, control, Some(control), databases).await?;
-    let mut outcome = Outcome {
-        fates: plan.fates.iter().map(|(role, fate)| (role.clone(), (*fate, None))).collect(),
-        findings: plan.findings,
-    };
+    let mut outcome =
+        Outcome { fates: plan.fates.iter().map(|(role, fate)| (role.clone(), (*fate, None))).collect(), findings: plan.findings };
     // Hashes are in some of these: nothing of this session is logged.
     let session = destination.connect_quiet(&destination.instance.database).await?;
     for statement in &plan.statements {
@@ -128,9 +123,7 @@ pub async fn carry_roles(
 async fn execute(session: &Session, statement: &RoleStatement) -> Result<Option<Finding>, Error> {
     match session.batch_execute(statement.sql.expose_secret()).await {
         Ok(()) => Ok(None),
-        Err(source) if retry::is_transient(&source) => {
-            Err(Error::Statement { what: format!("role {}", statement.role), source })
-        }
+        Err(source) if retry::is_transient(&source) => Err(Error::Statement { what: format!("role {}", statement.role), source }),
         Err(error) => Ok(Some(Finding {
             severity: Severity::Error,
             database: String::new(),
@@ -149,11 +142,8 @@ pub async fn definition(
     destination: &Client,
     name: &str,
 ) -> Result<(databases::Definition, BTreeSet<String>), Error> {
-    let definition = databases::read(source)
-        .await?
-        .into_iter()
-        .find(|d| d.name == name)
-        .ok_or_else(|| Error::Gone(name.to_owned()))?;
+    let definition =
+        databases::read(source).await?.into_iter().find(|d| d.name == name).ok_or_else(|| Error::Gone(name.to_owned()))?;
     let unknown = setting::unknown(destination, &definition.setting_names()).await?;
     Ok((definition, unknown))
 }

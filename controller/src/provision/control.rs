@@ -55,7 +55,10 @@ pub async fn open(destination: &Endpoint, name: &str) -> Result<Session, Error> 
     let failed = |doing| move |source| statement(destination, name, doing, source);
     let maintenance = destination.connect(&destination.instance.database).await?;
     if !exists(destination, &maintenance, name).await? {
-        match maintenance.batch_execute(&format!("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", quote::ident(name))).await {
+        match maintenance
+            .batch_execute(&format!("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", quote::ident(name)))
+            .await
+        {
             Ok(()) => tracing::info!(instance = destination.name, database = name, "created the control database"),
             Err(e) if e.code() == Some(&SqlState::DUPLICATE_DATABASE) || e.code() == Some(&SqlState::UNIQUE_VIOLATION) => {}
             Err(e) => return Err(failed("created")(e)),
@@ -83,7 +86,11 @@ pub async fn open(destination: &Endpoint, name: &str) -> Result<Session, Error> 
         if state.get::<_, bool>("inhabited") {
             return Err(Error::Foreign { instance: destination.name.clone(), database: name.to_owned() });
         }
-        transaction.batch_execute("CREATE EXTENSION migrator CASCADE").await.map_err(failed("given the extension"))?;
+        // dblink goes into public: sessions of ours have no schema to create in.
+        transaction
+            .batch_execute("SET LOCAL search_path = public; CREATE EXTENSION migrator CASCADE")
+            .await
+            .map_err(failed("given the extension"))?;
     }
     transaction.commit().await.map_err(failed("set up"))?;
     Ok(control)
@@ -91,8 +98,7 @@ pub async fn open(destination: &Endpoint, name: &str) -> Result<Session, Error> 
 
 /// The key of the lock that a controller holds on a mapping while it runs: only one may act on it.
 pub async fn try_lock(control: &Session, mapping: &str) -> Result<bool, tokio_postgres::Error> {
-    let row = control
-        .query_one("SELECT pg_try_advisory_lock(hashtextextended('pg-migrator mapping ' || $1, 0))", &[&mapping])
-        .await?;
+    let row =
+        control.query_one("SELECT pg_try_advisory_lock(hashtextextended('pg-migrator mapping ' || $1, 0))", &[&mapping]).await?;
     Ok(row.get(0))
 }

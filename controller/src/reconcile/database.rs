@@ -23,7 +23,7 @@ use crate::stream::{Names, publication};
 use crate::{object, preflight};
 
 /// A table that failed is tried again after this long.
-const TABLE_COOLS_FOR: Duration = Duration::from_secs(60);
+const TABLE_COOLS_FOR: Duration = Duration::from_mins(1);
 /// A refused database is looked at again after this long.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 
@@ -79,6 +79,7 @@ impl Error {
 }
 
 /// One database, with what this process knows of it beyond the catalogs.
+#[allow(clippy::struct_excessive_bools)] // they become facts of `Observed`
 pub struct Database {
     context: Context,
     /// Its name, the same on both sides.
@@ -137,7 +138,7 @@ impl Database {
     pub async fn run(mut self) {
         let mut waits = retry::backoff();
         while *self.mode.borrow_and_update() != Mode::Stop {
-            let pause = match self.step().await {
+            let pause = match Box::pin(self.step()).await {
                 Ok(pause) => {
                     waits = retry::backoff();
                     self.context.board.set_findings(&self.name, "step", Vec::new());
@@ -226,7 +227,7 @@ impl Database {
             }
             Step::Copy => {
                 self.context.board.set_phase(&self.name, Phase::Copying);
-                self.copy(picture).await?;
+                Box::pin(self.copy(picture)).await?;
             }
             Step::Build => {
                 self.context.board.set_phase(&self.name, Phase::Building);
@@ -272,8 +273,7 @@ impl Database {
         let names = self.names.clone();
         let source = self.source().await?;
         let slot = slot::observe(source, &names).await.map_err(Error::doing("looking at the slot"))?;
-        let published =
-            publication::observe(source, &names).await.map_err(Error::doing("looking at the publication"))?;
+        let published = publication::observe(source, &names).await.map_err(Error::doing("looking at the publication"))?;
         let tables = table::read(source).await.map_err(Error::doing("reading the source's tables"))?;
         let mut subscription = None;
         let mut states = HashMap::new();
@@ -380,16 +380,8 @@ impl Database {
         let name = self.name.clone();
         let control = Arc::clone(&self.context.control);
         let (definition, unknown) = carry::definition(self.source().await?, &control, &name).await?;
-        let effect = ledger::record(
-            &control,
-            &self.context.mapping,
-            Side::Destination,
-            &name,
-            Kind::Database,
-            &name,
-            &json!({}),
-        )
-        .await?;
+        let effect =
+            ledger::record(&control, &self.context.mapping, Side::Destination, &name, Kind::Database, &name, &json!({})).await?;
         let temporary = format!("pg_migrator_new_{effect}");
         let run = |sql: String| {
             let control = Arc::clone(&control);
@@ -475,16 +467,8 @@ impl Database {
 
     async fn create_slot(&mut self) -> Result<(), Error> {
         let (names, name) = (self.names.clone(), self.name.clone());
-        ledger::record(
-            &self.context.control,
-            &self.context.mapping,
-            Side::Source,
-            &name,
-            Kind::Slot,
-            &names.slot,
-            &json!({}),
-        )
-        .await?;
+        ledger::record(&self.context.control, &self.context.mapping, Side::Source, &name, Kind::Slot, &names.slot, &json!({}))
+            .await?;
         let context = self.context.clone();
         let source = self.source().await?;
         telling_blockers(&context, &name, slot::create(source, &names)).await?;
@@ -558,15 +542,10 @@ impl Database {
             }
             let _ = signals.send(schema::Signal::CopyOver);
         };
-        let building = schema::build(
-            &context.destination,
-            &name,
-            &plan.statements,
-            Section::AfterData,
-            builders,
-            &mut signalled,
-            |n| board.database(&name, |view| view.statements_done += n),
-        );
+        let building =
+            schema::build(&context.destination, &name, &plan.statements, Section::AfterData, builders, &mut signalled, |n| {
+                board.database(&name, |view| view.statements_done += n);
+            });
         let (copied, (), built) = tokio::join!(copying, handling, building);
         drop((permits, build_permits));
         let findings: Vec<Finding> = failed.iter().map(|(_, finding)| Finding::clone(finding)).collect();
@@ -646,11 +625,15 @@ impl Database {
             self.source().await?;
             self.destination().await?;
             let (Some(source), Some(destination)) = (&self.source, &self.destination) else { return Ok(()) };
-            let outcome = self
-                .watcher
-                .tick(&context, &self.name, &names, subscription.oid, source, destination, open)
-                .await
-                .map_err(Error::doing("watching the stream"))?;
+            let stream = super::watch::Stream {
+                context: &context,
+                database: &self.name,
+                names: &names,
+                subscription: subscription.oid,
+                source,
+                destination,
+            };
+            let outcome = self.watcher.tick(&stream, open).await.map_err(Error::doing("watching the stream"))?;
             self.in_step = self.watcher.in_step();
             if outcome != Outcome::Same || (self.in_step && !self.finished && self.failed.is_empty()) {
                 return Ok(());
@@ -734,9 +717,8 @@ async fn telling_blockers<T>(context: &Context, database: &str, work: impl Futur
     let observer = async {
         let Ok(session) = context.source.connect(database).await else { return };
         loop {
-            let waiting = context.board.database(database, |view| {
-                !view.tables.values().any(|t| matches!(t.stage, TableStage::Copying(_)))
-            });
+            let waiting =
+                context.board.database(database, |view| !view.tables.values().any(|t| matches!(t.stage, TableStage::Copying(_))));
             if !waiting {
                 return;
             }
@@ -775,7 +757,9 @@ pub async fn target(destination: &Session, name: &str, effects: &[SideEffect]) -
     let Some(row) = row else { return Ok(Target::Missing) };
     let oid: u32 = row.get(0);
     let ours = effects.iter().any(|e| {
-        e.kind == Kind::Database && e.object == name && e.detail.get("oid").and_then(serde_json::Value::as_u64) == Some(u64::from(oid))
+        e.kind == Kind::Database
+            && e.object == name
+            && e.detail.get("oid").and_then(serde_json::Value::as_u64) == Some(u64::from(oid))
     });
     Ok(if ours { Target::Ours } else { Target::Foreign })
 }
@@ -802,6 +786,7 @@ pub async fn read_plan(
     let catalog = object::introspect(transaction.client(), version, our_publications).await?;
     transaction.commit().await.map_err(Error::doing(reading))?;
     let mut options = plan::Options::default();
+    let mut left_out = Vec::new();
     for table in &tables {
         let changed = effects.iter().find(|e| {
             e.kind == Kind::ReplicaIdentity
@@ -809,16 +794,17 @@ pub async fn read_plan(
                 && e.detail.get("oid").and_then(serde_json::Value::as_u64) == Some(u64::from(table.oid))
         });
         let original = changed.and_then(publication::original_identity);
-        let streaming = publication::wanted_identity(table, policy);
-        let (Some(original), Some(streaming)) = (Some(original.unwrap_or_else(|| table.replica_identity.clone())), streaming)
-        else {
-            continue;
-        };
-        if original != streaming {
-            options.replica_identity.insert(table.oid, plan::ReplicaIdentityChange { original, streaming });
+        let original = original.unwrap_or_else(|| table.replica_identity.clone());
+        match publication::wanted_identity(table, policy) {
+            Ok(streaming) if streaming != original => {
+                options.replica_identity.insert(table.oid, plan::ReplicaIdentityChange { original, streaming });
+            }
+            Ok(_) => {}
+            Err(why) => left_out.push(publication::no_identity(database, table, &why)),
         }
     }
     let mut plan = plan::plan(&catalog, &options);
+    plan.findings.extend(left_out);
     for finding in &mut plan.findings {
         finding.database.clear();
         finding.database.push_str(database);

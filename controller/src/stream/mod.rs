@@ -20,10 +20,7 @@ pub struct Names {
 impl Names {
     /// The names for one database of a mapping.
     pub fn new(mapping: &str, source_database_oid: u32) -> Self {
-        Self {
-            publication: format!("pg_migrator_{mapping}"),
-            slot: format!("pg_migrator_{mapping}_{source_database_oid}"),
-        }
+        Self { publication: format!("pg_migrator_{mapping}"), slot: format!("pg_migrator_{mapping}_{source_database_oid}") }
     }
 
     /// The subscription's name.

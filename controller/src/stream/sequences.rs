@@ -42,9 +42,7 @@ pub async fn read(source: &Client) -> Result<Values, tokio_postgres::Error> {
         let query: Vec<String> = batch
             .iter()
             .enumerate()
-            .map(|(i, (schema, name))| {
-                format!("SELECT {i} AS i, last_value, is_called FROM {}", quote::qualified(schema, name))
-            })
+            .map(|(i, (schema, name))| format!("SELECT {i} AS i, last_value, is_called FROM {}", quote::qualified(schema, name)))
             .collect();
         for row in source.query(&query.join(" UNION ALL "), &[]).await? {
             let i: i32 = row.get(0);

@@ -86,7 +86,13 @@ pub async fn tables(
 }
 
 /// Makes the subscription, connected to nothing yet and with no table in it.
-pub async fn create(destination: &Endpoint, database: &str, source: &Endpoint, source_database: &str, names: &Names) -> Result<(), Error> {
+pub async fn create(
+    destination: &Endpoint,
+    database: &str,
+    source: &Endpoint,
+    source_database: &str,
+    names: &Names,
+) -> Result<(), Error> {
     let conninfo = source.conninfo(source_database, names.subscription());
     let session = destination.connect_quiet(database).await?;
     session
@@ -124,8 +130,9 @@ async fn alter(destination: &Client, name: &str, action: &str, doing: &'static s
 pub async fn drop(destination: &Client, name: &str) -> Result<(), Error> {
     disable(destination, name).await?;
     alter(destination, name, "SET (slot_name = NONE)", "parted from its slot").await?;
-    destination
-        .batch_execute(&format!("DROP SUBSCRIPTION {}", quote::ident(name)))
-        .await
-        .map_err(|source| Error::Statement { name: name.to_owned(), doing: "dropped", source })
+    destination.batch_execute(&format!("DROP SUBSCRIPTION {}", quote::ident(name))).await.map_err(|source| Error::Statement {
+        name: name.to_owned(),
+        doing: "dropped",
+        source,
+    })
 }

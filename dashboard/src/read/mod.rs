@@ -205,9 +205,9 @@ pub struct Request {
 /// Everything the main page shows of one control database.
 pub async fn mappings(client: &Client) -> Result<Vec<Mapping>, Error> {
     let failed = |what| move |source| Error::Query { what, source };
+    let mappings = client.query(include_str!("mappings.sql"), &[]).await.map_err(failed("the mappings"))?;
     // Sent together on one connection, answered in order: one round trip.
-    let (mappings, databases, checks, findings, counts, events, requests) = tokio::try_join!(
-        async { client.query(include_str!("mappings.sql"), &[]).await.map_err(failed("the mappings")) },
+    let (databases, checks, findings, counts, events, requests) = tokio::try_join!(
         async { client.query(include_str!("databases.sql"), &[]).await.map_err(failed("the databases")) },
         async { client.query(include_str!("checks.sql"), &[]).await.map_err(failed("the cutover checks")) },
         async { client.query(include_str!("findings.sql"), &[&FINDINGS_SHOWN]).await.map_err(failed("the findings")) },

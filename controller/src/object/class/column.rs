@@ -62,7 +62,8 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     if catalog.is_member(ObjectId::class(relation)) {
         return Ok(());
     }
-    let collation = match (row.try_get::<_, Option<&str>>("collation_schema")?, row.try_get::<_, Option<&str>>("collation_name")?) {
+    let collation = match (row.try_get::<_, Option<&str>>("collation_schema")?, row.try_get::<_, Option<&str>>("collation_name")?)
+    {
         (Some(schema), Some(name)) => Some(qualified(schema, name)),
         _ => None,
     };
@@ -136,9 +137,6 @@ mod tests {
 
     #[test]
     fn options_are_quoted_whatever_they_hold() {
-        assert_eq!(
-            options_list([("", "fillfactor=70"), ("toast", "x=a'b=c")]),
-            "\"fillfactor\"='70', \"toast\".\"x\"='a''b=c'"
-        );
+        assert_eq!(options_list([("", "fillfactor=70"), ("toast", "x=a'b=c")]), "\"fillfactor\"='70', \"toast\".\"x\"='a''b=c'");
     }
 }

@@ -23,7 +23,8 @@ pub struct Rule {
 
 fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     let relation: u32 = row.try_get("relation")?;
-    let (schema, table, name): (String, String, String) = (row.try_get("schema")?, row.try_get("table_name")?, row.try_get("name")?);
+    let (schema, table, name): (String, String, String) =
+        (row.try_get("schema")?, row.try_get("table_name")?, row.try_get("name")?);
     let target = qualified(&schema, &table);
     let is_leaf = catalog.tables.get(&relation) == Some(&false);
     catalog.push(Object {

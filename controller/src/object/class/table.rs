@@ -80,6 +80,10 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         access_method: row.try_get("access_method")?,
     };
     let with_oids: bool = row.try_get("with_oids")?;
+    let has_own =
+        |column: &&Column| column.identity.is_some() && catalog.identities.contains_key(&(id.oid, i32::from(column.number)));
+    let own_identity = catalog.columns_of(id.oid).iter().find(has_own).filter(|_| table.bound.is_some());
+    let own_identity = own_identity.map(|column| column.name.clone());
     let name = ObjectName { class: CLASS.name, schema: schema.clone(), parent: String::new(), name: name.clone() };
     let object = Object {
         id,
@@ -90,6 +94,18 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         table: (!is_partitioned).then_some(id.oid),
         definition: Box::new(table),
     };
+    if let Some(column) = own_identity {
+        catalog.findings.push(Finding {
+            severity: Severity::Warning,
+            database: String::new(),
+            code: "partition_identity",
+            object: name.to_string(),
+            reason: format!("column {} of this partition has a sequence of its own as an identity, which 17 and later refuse", ident(&column)),
+            fix: "the column is made without it; if rows are inserted into the partition itself, make the partitioned table's column an identity"
+                .to_owned(),
+            statement: None,
+        });
+    }
     if catalog.push(object) {
         catalog.tables.insert(id.oid, is_partitioned);
         if with_oids {
@@ -187,10 +203,11 @@ impl Table {
             };
         }
         let identity = context.catalog.identities.get(&(object.id.oid, i32::from(column.number)));
-        if let (Some(kind), Some(sequence)) = (column.identity, identity) {
+        if let (Some(kind), Some(sequence), None) = (column.identity, identity, &self.bound) {
             let _ = write!(rest, " GENERATED {kind} AS IDENTITY ({})", sequence.options);
         }
-        if column.not_null {
+        // What a parent refuses, this table refuses without saying so.
+        if column.not_null && (self.bound.is_some() || !self.inherited_not_null(column, context)) {
             rest.push_str(" NOT NULL");
         }
         if self.of_type.is_some() {

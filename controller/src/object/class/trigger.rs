@@ -79,7 +79,8 @@ pub struct Trigger {
 
 fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     let relation: u32 = row.try_get("relation")?;
-    let (schema, table, name): (String, String, String) = (row.try_get("schema")?, row.try_get("table_name")?, row.try_get("name")?);
+    let (schema, table, name): (String, String, String) =
+        (row.try_get("schema")?, row.try_get("table_name")?, row.try_get("name")?);
     let target = qualified(&schema, &table);
     let copy_of = row.try_get::<_, Option<u32>>("parent_oid")?.map(|oid| ObjectId::new(CatalogTable::TRIGGER, oid));
     let is_leaf = catalog.tables.get(&relation) == Some(&false);

@@ -51,8 +51,10 @@ impl Definition for View {
         let create = Draft::create(object, Section::BeforeData, sql);
         let columns = context.catalog.columns_of(object.id.oid);
         if context.repairs.shells.contains(&object.id) {
-            let nulls: Vec<String> =
-                columns.iter().map(|column| format!("NULL::{} AS {}", column.type_and_collation(), ident(&column.name))).collect();
+            let nulls: Vec<String> = columns
+                .iter()
+                .map(|column| format!("NULL::{} AS {}", column.type_and_collation(), ident(&column.name)))
+                .collect();
             let shell = format!("CREATE VIEW {} AS\nSELECT {}", object.face.target, nulls.join(",\n    "));
             drafts.push(Draft::create(object, Section::BeforeData, shell));
             drafts.push(create.identity(self.rule).needs(object.id, Part::Create));
