@@ -237,7 +237,7 @@ fn foreign(acl: &Acl, name: &ObjectName, face: &Face, drafts: &mut Vec<Draft>) {
 
 /// Whether it is the schema `public` that every database is born with.
 fn is_public(object: &Object) -> bool {
-    object.id == ObjectId::new(CatalogTable::NAMESPACE, super::class::schema::PUBLIC)
+    object.id.catalog == CatalogTable::NAMESPACE && object.name.name == super::class::schema::PUBLIC
 }
 
 #[cfg(test)]
