@@ -45,7 +45,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (
     SELECT COALESCE(array_agg(t.attname::text ORDER BY t.attnum) FILTER (WHERE t.generated = ''), '{}') AS columns,
            COALESCE(string_agg(t.attname || ' ' || pg_catalog.format_type(t.atttypid, t.atttypmod)
-                               || CASE WHEN t.generated <> '' THEN ' generated' ELSE '' END, ', ' ORDER BY t.attname COLLATE "C"), '') AS fingerprint
+                               || CASE WHEN t.generated <> '' THEN ' generated' ELSE '' END, ', ' ORDER BY t.attname::text COLLATE "C"), '') AS fingerprint
     FROM (SELECT g.attname, g.attnum, g.atttypid, g.atttypmod,
                  COALESCE(pg_catalog.to_jsonb(g) ->> 'attgenerated', '') AS generated
           FROM pg_catalog.pg_attribute g
