@@ -257,7 +257,7 @@ fn default_stable_for() -> Duration {
     Duration::from_secs(5)
 }
 fn default_max_snapshot_age() -> Duration {
-    Duration::from_secs(3600)
+    Duration::from_hours(1)
 }
 
 /// Reads the configuration: `path`, else `./pg-migrator.toml`; then the environment.

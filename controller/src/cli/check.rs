@@ -74,8 +74,8 @@ fn failed(code: &'static str, object: &str, error: &dyn std::fmt::Display) -> Fi
 async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Result<Vec<Finding>, Failure> {
     let (source, destination) = mapping::endpoints(config, name, settings, "check/");
     let (at_source, at_destination) = match preflight::reach(&source, &destination).await {
-        Ok(sessions) => sessions,
-        Err(findings) => return Ok(findings),
+        (Ok(at_source), Ok(at_destination)) => (at_source, at_destination),
+        (at_source, at_destination) => return Ok([at_source.err(), at_destination.err()].into_iter().flatten().collect()),
     };
     let mut findings = Vec::new();
     let fail = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
@@ -88,15 +88,13 @@ async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Re
         None => Vec::new(),
     };
     let selected = mapping::databases(&source, &at_source, settings).await.map_err(|e| fail(&e))?;
-    findings.extend(
-        mapping::instance_findings(name, &at_source, &at_destination, &selected, &effects, settings)
-            .await
-            .map_err(|e| fail(&e))?,
-    );
-    let names = selected.iter().map(|(_, name)| name.clone()).collect();
-    let roles = carry::plan_roles(name, settings, &at_source, &at_destination, control.as_ref().map(|c| &**c), names)
+    let instances = mapping::instance_findings(name, &at_source, &at_destination, &selected, &effects, settings)
         .await
         .map_err(|e| fail(&e))?;
+    findings.extend([instances.source, instances.destination].concat());
+    let names = selected.iter().map(|(_, name)| name.clone()).collect();
+    let roles =
+        carry::plan_roles(name, settings, &at_source, &at_destination, control.as_deref(), names).await.map_err(|e| fail(&e))?;
     findings.extend(roles.findings);
     for (oid, database) in selected {
         let mut session = match source.connect(&database).await {

@@ -38,6 +38,8 @@ pub struct Table {
     pub has_usable_identity: bool,
     /// A unique index over columns that are not null, fit to be one.
     pub candidate_index: Option<String>,
+    /// Columns whose type has no equality: by the whole row, rows of such a table can't be found.
+    pub incomparable_columns: Vec<String>,
     /// Columns that hold values of their own (generated ones do not), in order.
     pub columns: Vec<String>,
     /// Names and types of all columns, to be compared with the other side's.
@@ -91,6 +93,7 @@ pub async fn read(client: &Client) -> Result<Vec<Table>, tokio_postgres::Error> 
                 replica_identity,
                 has_usable_identity,
                 candidate_index: row.get("candidate_index"),
+                incomparable_columns: row.get("incomparable_columns"),
                 columns: row.get("columns"),
                 fingerprint: row.get("fingerprint"),
             }
@@ -111,6 +114,7 @@ pub fn sample(name: &str, bytes: i64) -> Table {
         replica_identity: ReplicaIdentity::Default,
         has_usable_identity: true,
         candidate_index: None,
+        incomparable_columns: vec![],
         columns: vec![],
         fingerprint: String::new(),
     }

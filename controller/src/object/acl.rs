@@ -1,14 +1,15 @@
 //! Privileges, for every class alike: what was revoked from the built-in default, then what was granted beyond it.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use tokio_postgres::{Client, Row};
 
 use super::id::{CatalogTable, ObjectId};
-use super::{Catalog, Error, Object, comment, each_row};
-use crate::plan::Section;
+use super::{Catalog, Error, Face, Object, comment, each_row};
 use crate::plan::draft::{Context, Draft, Part};
-use crate::postgres::quote::{ident, literal};
+use crate::plan::{ObjectName, Section};
+use crate::postgres::quote::{ident, literal, qualified};
 
 /// One privilege of one role.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,10 @@ pub struct Acl {
     pub on: ObjectId,
     /// The column's number, or 0 for the object itself.
     pub column: i32,
+    /// How the object is called, where no class reads it: what initdb or an extension made.
+    pub foreign: Option<(ObjectName, Face)>,
+    /// The name of such an object's column.
+    pub foreign_column: Option<String>,
     /// The object's owner, who is the grantor of what a superuser grants.
     pub owner: String,
     /// What a new object has.
@@ -39,6 +44,7 @@ pub struct Acl {
 }
 
 const QUERY: &str = include_str!("acl.sql");
+const INITIAL: &str = include_str!("initial_acl.sql");
 
 /// Reads a query's grantors, grantees, privileges, grantable and defaults columns into the default and the actual privileges.
 pub(super) fn read_grants(row: &Row) -> Result<(Vec<Grant>, Vec<Grant>), tokio_postgres::Error> {
@@ -65,6 +71,38 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), E
         acls.push(Acl {
             on: ObjectId::new(CatalogTable(row.try_get("catalog")?), row.try_get("oid")?),
             column: row.try_get("column_number")?,
+            foreign: None,
+            foreign_column: None,
+            owner: row.try_get("owner")?,
+            base,
+            grants,
+        });
+        Ok(())
+    })
+    .await?;
+    each_row(client, catalog.version, "privilege", INITIAL, |row| {
+        let (base, grants) = read_grants(row)?;
+        let schema = row.try_get::<_, Option<String>>("schema")?.unwrap_or_default();
+        let name: String = row.try_get("name")?;
+        let (keyword, class) = match row.try_get("keyword")? {
+            "SEQUENCE" => ("SEQUENCE", "sequence"),
+            "PROCEDURE" => ("PROCEDURE", "function"),
+            "FUNCTION" => ("FUNCTION", "function"),
+            "TYPE" => ("TYPE", "type"),
+            "SCHEMA" => ("SCHEMA", "schema"),
+            "LANGUAGE" => ("LANGUAGE", "language"),
+            _ => ("TABLE", "table"),
+        };
+        let arguments =
+            row.try_get::<_, Option<String>>("arguments")?.map(|arguments| format!("({arguments})")).unwrap_or_default();
+        let target = if schema.is_empty() { ident(&name) } else { qualified(&schema, &name) };
+        let face = Face::new(keyword, format!("{target}{arguments}"));
+        let name = ObjectName { class, schema, parent: String::new(), name: format!("{name}{arguments}") };
+        acls.push(Acl {
+            on: ObjectId::new(CatalogTable(row.try_get("catalog")?), row.try_get("oid")?),
+            column: row.try_get("column_number")?,
+            foreign: Some((name, face)),
+            foreign_column: row.try_get("column_name")?,
             owner: row.try_get("owner")?,
             base,
             grants,
@@ -147,7 +185,12 @@ fn grant_keyword(keyword: &'static str) -> &'static str {
 /// works with the owner's privileges, which may have been revoked.
 pub(crate) fn statements(context: &Context<'_>, drafts: &mut Vec<Draft>) {
     let catalog = context.catalog;
+    let mut numbers = HashMap::new();
     for acl in &catalog.acls {
+        if let Some((name, face)) = &acl.foreign {
+            foreign(acl, name, face, &mut numbers, drafts);
+            continue;
+        }
         let Some((object, _)) = comment::target(catalog, acl.on, 0) else { continue };
         let face = catalog.faces.get(&acl.on).unwrap_or(&object.face);
         let on = format!("{} {}", grant_keyword(face.keyword), face.target);
@@ -166,7 +209,8 @@ pub(crate) fn statements(context: &Context<'_>, drafts: &mut Vec<Draft>) {
             }
         }
         for (grantor, sql) in phrases {
-            let mut draft = Draft::about(object, Part::Acl, as_grantor(grantor.as_deref(), &sql));
+            let draft = Draft::about(object, Part::Acl(0), as_grantor(grantor.as_deref(), &sql));
+            let mut draft = numbered(draft, &mut numbers);
             if object.id.catalog != CatalogTable::NAMESPACE {
                 draft.section = Section::AfterData;
                 draft.table = object.table;
@@ -176,9 +220,38 @@ pub(crate) fn statements(context: &Context<'_>, drafts: &mut Vec<Draft>) {
     }
 }
 
+/// Makes the statements for what initdb or an extension made.
+fn foreign(acl: &Acl, name: &ObjectName, face: &Face, numbers: &mut HashMap<ObjectId, u32>, drafts: &mut Vec<Draft>) {
+    let columns = acl.foreign_column.as_ref().map(|column| format!(" ({})", ident(column))).unwrap_or_default();
+    for (grantor, sql) in difference(&acl.base, &acl.grants, &acl.owner, &columns, &face.to_string()) {
+        let draft = Draft {
+            id: acl.on,
+            name: name.clone(),
+            part: Part::Acl(0),
+            section: Section::AfterData,
+            table: None,
+            sql: as_grantor(grantor.as_deref(), &sql),
+            done_when: None,
+            undo: None,
+            needs: Vec::new(),
+        };
+        drafts.push(numbered(draft, numbers));
+    }
+}
+
+/// Makes a draft the next one about its object's privileges: after its owner and the ones before.
+pub(super) fn numbered(mut draft: Draft, numbers: &mut HashMap<ObjectId, u32>) -> Draft {
+    let number = numbers.entry(draft.id).or_insert(0);
+    draft.part = Part::Acl(*number);
+    let before = number.checked_sub(1).map_or(Part::Owner, Part::Acl);
+    *number += 1;
+    let id = draft.id;
+    draft.needs(id, before)
+}
+
 /// Whether it is the schema `public` that every database is born with.
 fn is_public(object: &Object) -> bool {
-    object.id == ObjectId::new(CatalogTable::NAMESPACE, super::class::schema::PUBLIC)
+    object.id.catalog == CatalogTable::NAMESPACE && object.name.name == super::class::schema::PUBLIC
 }
 
 #[cfg(test)]

@@ -6,13 +6,14 @@
 //!
 //! - `class/<class>.{rs,sql}`: one pair a class. The query gives a row an object; `read` makes an [`Object`] of it;
 //!   its [`Definition`] writes the DDL. A new class is such a pair and one line in [`CLASSES`].
-//! - `owner`, `comment`, `acl`, `label`: what every class has, written once.
+//! - `owner`, `comment`, `acl`, `label`, `dependence`: what every class has, written once.
 //! - `edge`: `pg_depend`, from which `plan` derives the order.
 //! - `uncovered`: what is there and no class reads, so that nothing is left behind in silence.
 
 pub mod acl;
 pub mod class;
 pub mod comment;
+pub mod dependence;
 pub mod edge;
 pub mod id;
 pub mod label;

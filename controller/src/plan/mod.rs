@@ -13,6 +13,8 @@ mod graph;
 mod order;
 mod repair;
 pub mod statement;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 

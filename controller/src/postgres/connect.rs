@@ -200,7 +200,7 @@ impl Endpoint {
             .keepalives_idle(Duration::from_secs(20))
             .keepalives_interval(Duration::from_secs(10))
             .keepalives_retries(3)
-            .tcp_user_timeout(Duration::from_secs(60));
+            .tcp_user_timeout(Duration::from_mins(1));
         if let Some(password) = &self.instance.password {
             config.password(password.expose_secret());
         }

@@ -19,6 +19,18 @@ pub fn is_transient(error: &tokio_postgres::Error) -> bool {
         || *state == SqlState::OBJECT_IN_USE
 }
 
+/// Whether the failure is a collision with another session, so that the same statement may well succeed right after.
+/// `XX000` is among them: two sessions that change the same row of a catalog (GRANT beside ATTACH on one table) are told
+/// "tuple concurrently updated" under that code and no other.
+pub fn is_collision(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|state| {
+        state.code().starts_with("40")
+            || *state == SqlState::LOCK_NOT_AVAILABLE
+            || *state == SqlState::OBJECT_IN_USE
+            || *state == SqlState::INTERNAL_ERROR
+    })
+}
+
 /// Waits between tries: from half a second, doubling with jitter, to half a minute, without end.
 pub fn backoff() -> ExponentialBackoff {
     ExponentialBuilder::default()
@@ -32,29 +44,26 @@ pub fn backoff() -> ExponentialBackoff {
 
 /// The server's own words, with detail and hint, or the driver's where the server said nothing.
 pub fn message(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(db) => {
-            let mut text = db.message().to_owned();
-            for (label, extra) in [("detail", db.detail()), ("hint", db.hint()), ("where", db.where_())] {
-                if let Some(extra) = extra {
-                    text.push_str(&format!("; {label}: {extra}"));
-                }
+    if let Some(db) = error.as_db_error() {
+        let mut text = db.message().to_owned();
+        for (label, extra) in [("detail", db.detail()), ("hint", db.hint()), ("where", db.where_())] {
+            if let Some(extra) = extra {
+                text.extend(["; ", label, ": ", extra]);
             }
-            text
         }
-        None => {
-            // "error connecting to server" alone helps nobody: the cause says "connection refused".
-            let mut text = error.to_string();
-            let mut source = std::error::Error::source(error);
-            while let Some(cause) = source {
-                let cause_text = cause.to_string();
-                if !text.contains(&cause_text) {
-                    text.push_str(": ");
-                    text.push_str(&cause_text);
-                }
-                source = cause.source();
+        text
+    } else {
+        // "error connecting to server" alone helps nobody: the cause says "connection refused".
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.contains(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
             }
-            text
+            source = cause.source();
         }
+        text
     }
 }

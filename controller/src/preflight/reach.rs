@@ -5,19 +5,13 @@ use crate::finding::{Finding, Severity};
 use crate::postgres::{Endpoint, Session};
 
 /// Connects to both; or says, for each that can't be reached, why.
-pub async fn reach(source: &Endpoint, destination: &Endpoint) -> Result<(Session, Session), Vec<Finding>> {
+pub async fn reach(source: &Endpoint, destination: &Endpoint) -> (Result<Session, Finding>, Result<Session, Finding>) {
     let (at_source, at_destination) =
         tokio::join!(source.connect(&source.instance.database), destination.connect(&destination.instance.database));
-    match (at_source, at_destination) {
-        (Ok(at_source), Ok(at_destination)) => Ok((at_source, at_destination)),
-        (at_source, at_destination) => {
-            let failed = [("source", source, at_source.err()), ("destination", destination, at_destination.err())];
-            Err(failed
-                .into_iter()
-                .filter_map(|(side, endpoint, error)| Some(finding(side, endpoint, &error?.to_string())))
-                .collect())
-        }
-    }
+    (
+        at_source.map_err(|error| finding("source", source, &error.to_string())),
+        at_destination.map_err(|error| finding("destination", destination, &error.to_string())),
+    )
 }
 
 fn finding(side: &str, endpoint: &Endpoint, reason: &str) -> Finding {

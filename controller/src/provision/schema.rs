@@ -1,6 +1,7 @@
 //! Executing a plan: the part before the data in order and in batches, the rest as a graph on several sessions.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -32,6 +33,8 @@ pub enum Error {
 
 /// So many statements share a transaction: one by one, commits are most of the work; all in one, the lock table runs over.
 const BATCH: usize = 200;
+/// So often a statement that collides with another session's is run again.
+const COLLISIONS: u32 = 20;
 
 /// Opens a session for DDL: function bodies unchecked (they may name what comes later), no trigger of the user's fires.
 pub async fn session(destination: &Endpoint, database: &str) -> Result<Session, Error> {
@@ -178,16 +181,16 @@ pub async fn build(
     let mut idle = vec![first];
     let mut sessions = 1;
     let mut running = HashSet::new();
+    let mut collisions: HashMap<usize, u32> = HashMap::new();
     let mut tasks: JoinSet<(Session, usize, Result<(), tokio_postgres::Error>)> = JoinSet::new();
     loop {
         while !idle.is_empty() || sessions < workers {
             let Some(next) = queue.take(statements, &running) else { break };
-            let session = match idle.pop() {
-                Some(session) => session,
-                None => {
-                    sessions += 1;
-                    session(destination, database).await?
-                }
+            let session = if let Some(session) = idle.pop() {
+                session
+            } else {
+                sessions += 1;
+                session(destination, database).await?
             };
             running.insert(next);
             let sql = statements[next].sql.clone();
@@ -207,8 +210,19 @@ pub async fn build(
             Some(result) = tasks.join_next(), if !tasks.is_empty() => {
                 let (session, index, result) = result?;
                 running.remove(&index);
+                idle.push(session);
                 match result {
                     Ok(()) => {}
+                    Err(error) if retry::is_collision(&error) && {
+                        let count = collisions.entry(index).or_default();
+                        *count += 1;
+                        *count <= COLLISIONS
+                    } => {
+                        tracing::debug!(object = %statements[index].object, %error, "collided, running it again");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        queue.waiting.insert(index);
+                        continue;
+                    }
                     Err(source) if retry::is_transient(&source) => {
                         return Err(Error::Session { database: database.to_owned(), source });
                     }
@@ -216,7 +230,6 @@ pub async fn build(
                 }
                 queue.finished.insert(index);
                 done(1);
-                idle.push(session);
             }
             signal = signals.recv(), if !queue.copy_over => {
                 queue.note(&signal.unwrap_or(Signal::CopyOver));

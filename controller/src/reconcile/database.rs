@@ -23,7 +23,9 @@ use crate::stream::{Names, publication};
 use crate::{object, preflight};
 
 /// A table that failed is tried again after this long.
-const TABLE_COOLS_FOR: Duration = Duration::from_secs(60);
+const TABLE_COOLS_FOR: Duration = Duration::from_mins(1);
+/// A step that fails for longer than this is no passing trouble any more.
+const FAILING_IS_AN_ERROR_AFTER: Duration = Duration::from_mins(1);
 /// A refused database is looked at again after this long.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 
@@ -79,6 +81,7 @@ impl Error {
 }
 
 /// One database, with what this process knows of it beyond the catalogs.
+#[allow(clippy::struct_excessive_bools)] // they become facts of `Observed`
 pub struct Database {
     context: Context,
     /// Its name, the same on both sides.
@@ -96,6 +99,8 @@ pub struct Database {
     in_step: bool,
     statements_open: usize,
     failed: HashMap<u32, Instant>,
+    /// Since when every step has failed.
+    failing_since: Option<Instant>,
     watcher: Watcher,
 }
 
@@ -129,6 +134,7 @@ impl Database {
             in_step: false,
             statements_open: 0,
             failed: HashMap::new(),
+            failing_since: None,
             watcher: Watcher::default(),
         }
     }
@@ -137,9 +143,10 @@ impl Database {
     pub async fn run(mut self) {
         let mut waits = retry::backoff();
         while *self.mode.borrow_and_update() != Mode::Stop {
-            let pause = match self.step().await {
+            let pause = match Box::pin(self.step()).await {
                 Ok(pause) => {
                     waits = retry::backoff();
+                    self.failing_since = None;
                     self.context.board.set_findings(&self.name, "step", Vec::new());
                     pause
                 }
@@ -162,11 +169,14 @@ impl Database {
     fn fail(&mut self, error: &Error) {
         self.source = None;
         self.destination = None;
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        let severity = if since.elapsed() < FAILING_IS_AN_ERROR_AFTER { Severity::Warning } else { Severity::Error };
+        self.context.board.database(&self.name, |view| view.checks.clear());
         self.context.board.set_findings(
             &self.name,
             "step",
             vec![Finding {
-                severity: Severity::Warning,
+                severity,
                 database: self.name.clone(),
                 code: "step_failed",
                 object: self.name.clone(),
@@ -226,7 +236,7 @@ impl Database {
             }
             Step::Copy => {
                 self.context.board.set_phase(&self.name, Phase::Copying);
-                self.copy(picture).await?;
+                Box::pin(self.copy(picture)).await?;
             }
             Step::Build => {
                 self.context.board.set_phase(&self.name, Phase::Building);
@@ -546,7 +556,7 @@ impl Database {
         };
         let building =
             schema::build(&context.destination, &name, &plan.statements, Section::AfterData, builders, &mut signalled, |n| {
-                board.database(&name, |view| view.statements_done += n)
+                board.database(&name, |view| view.statements_done += n);
             });
         let (copied, (), built) = tokio::join!(copying, handling, building);
         drop((permits, build_permits));
@@ -627,11 +637,15 @@ impl Database {
             self.source().await?;
             self.destination().await?;
             let (Some(source), Some(destination)) = (&self.source, &self.destination) else { return Ok(()) };
-            let outcome = self
-                .watcher
-                .tick(&context, &self.name, &names, subscription.oid, source, destination, open)
-                .await
-                .map_err(Error::doing("watching the stream"))?;
+            let stream = super::watch::Stream {
+                context: &context,
+                database: &self.name,
+                names: &names,
+                subscription: subscription.oid,
+                source,
+                destination,
+            };
+            let outcome = self.watcher.tick(&stream, open).await.map_err(Error::doing("watching the stream"))?;
             self.in_step = self.watcher.in_step();
             if outcome != Outcome::Same || (self.in_step && !self.finished && self.failed.is_empty()) {
                 return Ok(());
@@ -784,6 +798,7 @@ pub async fn read_plan(
     let catalog = object::introspect(transaction.client(), version, our_publications).await?;
     transaction.commit().await.map_err(Error::doing(reading))?;
     let mut options = plan::Options::default();
+    let mut left_out = Vec::new();
     for table in &tables {
         let changed = effects.iter().find(|e| {
             e.kind == Kind::ReplicaIdentity
@@ -791,16 +806,17 @@ pub async fn read_plan(
                 && e.detail.get("oid").and_then(serde_json::Value::as_u64) == Some(u64::from(table.oid))
         });
         let original = changed.and_then(publication::original_identity);
-        let streaming = publication::wanted_identity(table, policy);
-        let (Some(original), Some(streaming)) = (Some(original.unwrap_or_else(|| table.replica_identity.clone())), streaming)
-        else {
-            continue;
-        };
-        if original != streaming {
-            options.replica_identity.insert(table.oid, plan::ReplicaIdentityChange { original, streaming });
+        let original = original.unwrap_or_else(|| table.replica_identity.clone());
+        match publication::wanted_identity(table, policy) {
+            Ok(streaming) if streaming != original => {
+                options.replica_identity.insert(table.oid, plan::ReplicaIdentityChange { original, streaming });
+            }
+            Ok(_) => {}
+            Err(why) => left_out.push(publication::no_identity(database, table, &why)),
         }
     }
     let mut plan = plan::plan(&catalog, &options);
+    plan.findings.extend(left_out);
     for finding in &mut plan.findings {
         finding.database.clear();
         finding.database.push_str(database);

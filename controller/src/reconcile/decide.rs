@@ -14,6 +14,7 @@ pub enum Target {
 }
 
 /// What was observed of one database on both sides.
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own, and all combinations occur
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
     /// The destination's database.

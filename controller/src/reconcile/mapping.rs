@@ -60,6 +60,15 @@ fn doing(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
     move |source| Error::Statement { doing, source }
 }
 
+/// What the checks of both instances found.
+#[derive(Debug)]
+pub struct Before {
+    /// About the source.
+    pub source: Vec<Finding>,
+    /// About the destination.
+    pub destination: Vec<Finding>,
+}
+
 /// One mapping, as configured.
 pub struct Mapping {
     name: String,
@@ -104,7 +113,7 @@ pub async fn run(config: Arc<Config>, name: String) {
                 REFUSED_FOR
             }
             Err(error) => {
-                if began.elapsed() > Duration::from_secs(60) {
+                if began.elapsed() > Duration::from_mins(1) {
                     waits = retry::backoff();
                 }
                 let pause = waits.next().unwrap_or(REFUSED_FOR);
@@ -127,11 +136,15 @@ impl Mapping {
         if self.is_over().await? {
             return Ok(());
         }
-        let findings = self.before_anything().await?;
+        let before = self.before_anything().await?;
+        let destination_is_sound = reasons(&before.destination).is_none();
+        let findings = [before.source, before.destination].concat();
         let refused = reasons(&findings);
         self.board.set_mapping_findings("preflight", findings);
         if let Some(reasons) = refused {
-            self.tell_refusal().await;
+            if destination_is_sound {
+                self.tell_refusal().await?;
+            }
             return Err(Error::Refused(reasons));
         }
         let mut control = control::open(&self.destination, &self.control_database).await?;
@@ -214,16 +227,30 @@ impl Mapping {
 
     /// What must hold before we may so much as make a control database: both servers answer, are what we know, and have
     /// room. Findings about single databases are left to those.
-    async fn before_anything(&self) -> Result<Vec<Finding>, Error> {
+    async fn before_anything(&self) -> Result<Before, Error> {
         let (source, destination) = match preflight::reach(&self.source, &self.destination).await {
-            Ok(sessions) => sessions,
-            Err(findings) => return Ok(findings),
+            (Ok(source), Ok(destination)) => (source, destination),
+            (Err(source), Ok(destination)) => {
+                let needs = preflight::DestinationNeeds {
+                    streams: 0,
+                    connections: 0,
+                    subscription_prefix: String::new(),
+                    databases: BTreeSet::new(),
+                    ours: BTreeSet::new(),
+                };
+                let destination = preflight::destination(&destination, destination.version(), &needs).await?;
+                return Ok(Before { source: vec![source], destination });
+            }
+            (source, Err(destination)) => {
+                return Ok(Before { source: source.err().into_iter().collect(), destination: vec![destination] });
+            }
         };
         let selected = databases(&self.source, &source, &self.settings).await?;
-        let mut findings = instance_findings(&self.name, &source, &destination, &selected, &[], &self.settings).await?;
-        findings.retain(|f| f.database.is_empty());
+        let mut found = instance_findings(&self.name, &source, &destination, &selected, &[], &self.settings).await?;
+        found.source.retain(|f| f.database.is_empty());
+        found.destination.retain(|f| f.database.is_empty());
         if selected.is_empty() {
-            findings.push(Finding {
+            found.source.push(Finding {
                 severity: Severity::Error,
                 database: String::new(),
                 code: "no_database",
@@ -233,33 +260,20 @@ impl Mapping {
                 statement: None,
             });
         }
-        Ok(findings)
+        Ok(found)
     }
 
-    /// Says in the control database, if there is one already, that the mapping is refused.
-    async fn tell_refusal(&self) {
-        let told = async {
-            let maintenance = self.destination.connect(&self.destination.instance.database).await?;
-            if !control::exists(&self.destination, &maintenance, &self.control_database).await? {
-                return Ok(());
-            }
-            let mut control = control::open(&self.destination, &self.control_database).await?;
-            let mut projection = Projection::new(
-                projection::Identity {
-                    mapping: self.name.clone(),
-                    source: self.source.name.clone(),
-                    destination: self.destination.name.clone(),
-                    source_version: None,
-                    destination_version: None,
-                },
-                self.board.clone(),
-            );
-            projection.write(&mut control).await.map_err(doing("writing the projection"))
+    /// Says in the control database that the mapping is refused. The destination itself is sound: so there may be one.
+    async fn tell_refusal(&self) -> Result<(), Error> {
+        let mut control = control::open(&self.destination, &self.control_database).await?;
+        let identity = projection::Identity {
+            mapping: self.name.clone(),
+            source: self.source.name.clone(),
+            destination: self.destination.name.clone(),
+            source_version: None,
+            destination_version: Some(control.version()),
         };
-        if let Err(error) = told.await {
-            // The log has the findings; that they can't be shown in SQL as well is no more than a pity.
-            tracing::debug!(%error, "the refusal can't be shown in the control database");
-        }
+        Projection::new(identity, self.board.clone()).write(&mut control).await.map_err(doing("writing the projection"))
     }
 
     /// Only one controller may act on a mapping. A predecessor that was killed holds the lock until its server notices.
@@ -354,7 +368,7 @@ impl Mapping {
                         self.cut_over(context, control, projection, &request, *limit).await?;
                         return Ok(());
                     }
-                    Kind::Complete if self.ready_or_late(control, &request, Duration::from_secs(300)).await? => {
+                    Kind::Complete if self.ready_or_late(control, &request, Duration::from_mins(5)).await? => {
                         mode.send_replace(Mode::Stop);
                         while tasks.join_next().await.is_some() {}
                         self.complete(context, control, projection, &request, true).await?;
@@ -416,7 +430,11 @@ impl Mapping {
         for (oid, name) in databases(&self.source, &source, &self.settings).await? {
             if known.insert(name.clone(), oid).is_none() {
                 let span = tracing::info_span!("database", database = name);
-                self.board.database(&name, |_| {});
+                // What an earlier task of this database established says nothing any more.
+                self.board.database(&name, |view| {
+                    view.phase = Phase::Pending;
+                    view.checks.clear();
+                });
                 let database = Database::new(context.clone(), name, oid, mode.subscribe());
                 tasks.spawn(database.run().instrument(span));
             }
@@ -435,8 +453,7 @@ impl Mapping {
         request::started(control, request.id).await.map_err(doing("beginning the cutover"))?;
         self.board.lock().phase = Some(Phase::CuttingOver);
         projection.write(control).await.map_err(doing("writing the projection"))?;
-        let began = request.started_at.and_then(|t| t.elapsed().ok()).unwrap_or_default();
-        match cutover::run(context, limit.saturating_sub(began)).await {
+        match cutover::run(context, limit).await {
             Ok(report) => {
                 self.answer(control, request, true, &json!(report)).await?;
                 self.board.event("", "info", format!("cut over in {:.3} s", report.seconds));
@@ -449,7 +466,13 @@ impl Mapping {
             Err(error) => {
                 self.answer(control, request, false, &json!({ "error": error.to_string() })).await?;
                 self.board.event("", "error", format!("the cutover was undone: {error}"));
-                self.board.lock().phase = None;
+                let mut view = self.board.lock();
+                view.phase = None;
+                // What was established before the attempt says nothing any more.
+                for database in view.databases.values_mut() {
+                    database.phase = Phase::Pending;
+                    database.checks.clear();
+                }
             }
         }
         projection.write(control).await.map_err(doing("writing the projection"))
@@ -545,7 +568,7 @@ pub async fn instance_findings(
     selected: &[(u32, String)],
     effects: &[ledger::SideEffect],
     settings: &config::Mapping,
-) -> Result<Vec<Finding>, Error> {
+) -> Result<Before, Error> {
     // Each worker has a session on both sides; a database has two more, and a mapping four.
     let connections = settings.copy_workers + settings.index_workers + 2 * selected.len() + 4;
     let prefix = format!("pg_migrator_{mapping}_");
@@ -559,9 +582,10 @@ pub async fn instance_findings(
     };
     let at_destination =
         preflight::DestinationNeeds { streams: selected.len(), connections, subscription_prefix: prefix, databases: names, ours };
-    let mut findings = preflight::source(source, source.version(), &at_source).await?;
-    findings.extend(preflight::destination(destination, destination.version(), &at_destination).await?);
-    Ok(findings)
+    Ok(Before {
+        source: preflight::source(source, source.version(), &at_source).await?,
+        destination: preflight::destination(destination, destination.version(), &at_destination).await?,
+    })
 }
 
 /// The databases of the source that take part: OID and name. `postgres`, which every instance has, takes part only if

@@ -82,7 +82,7 @@ pub async fn open(control: &Client, mapping: &str) -> Result<Vec<Request>, tokio
             let kind = match row.get::<_, &str>("kind") {
                 "cutover" => {
                     let seconds = arguments["timeout_seconds"].as_f64().unwrap_or(300.0);
-                    Kind::Cutover(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(300)))
+                    Kind::Cutover(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_mins(5)))
                 }
                 "complete" => Kind::Complete,
                 "pause" => Kind::Pause,

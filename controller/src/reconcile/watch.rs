@@ -41,6 +41,23 @@ pub struct Watcher {
     sequences: sequences::Values,
 }
 
+/// A stream to be looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Stream<'a> {
+    /// The mapping.
+    pub context: &'a Context,
+    /// The database.
+    pub database: &'a str,
+    /// What is ours in it.
+    pub names: &'a Names,
+    /// OID of the subscription.
+    pub subscription: u32,
+    /// Session on the source's database.
+    pub source: &'a Session,
+    /// Session on the destination's database.
+    pub destination: &'a Session,
+}
+
 /// What a tick found, as far as the loop needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -72,16 +89,8 @@ pub async fn emit_marker(source: &Client, text: &str) -> Result<Lsn, tokio_postg
 
 impl Watcher {
     /// Looks once. `statements_open` is what the plan still has to do.
-    pub async fn tick(
-        &mut self,
-        context: &Context,
-        database: &str,
-        names: &Names,
-        subscription: u32,
-        source: &Session,
-        destination: &Session,
-        statements_open: usize,
-    ) -> Result<Outcome, tokio_postgres::Error> {
+    pub async fn tick(&mut self, stream: &Stream<'_>, statements_open: usize) -> Result<Outcome, tokio_postgres::Error> {
+        let Stream { context, database, names, subscription, source, destination } = *stream;
         let now = Instant::now();
         let slow = self.ticks.is_multiple_of(SLOW_TICKS);
         self.ticks += 1;
@@ -90,8 +99,8 @@ impl Watcher {
         let Some(worker) = worker.filter(|row| row.get("subenabled")) else { return Ok(Outcome::Changed) };
         let at_source = source.query_one(SOURCE, &[]).await?;
         let source_lsn: Lsn = at_source.get("lsn");
-        let slot = slot::observe(source, names).await?;
-        let Slot::Present { active, confirmed, restart } = slot else { return Ok(Outcome::Changed) };
+        let observed = slot::observe(source, names).await?;
+        let Slot::Present { active, confirmed, restart } = observed else { return Ok(Outcome::Changed) };
 
         self.clock.note(now, source_lsn);
         let lag = Lag {
@@ -297,6 +306,7 @@ mod tests {
             replica_identity: ReplicaIdentity::Default,
             has_usable_identity: true,
             candidate_index: None,
+            incomparable_columns: vec![],
             columns: vec![],
             fingerprint: fingerprint.into(),
         }

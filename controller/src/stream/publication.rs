@@ -59,15 +59,60 @@ pub fn original_identity(effect: &SideEffect) -> Option<ReplicaIdentity> {
     }
 }
 
-/// The identity a table should have while it streams; none if it is to be left out.
-pub fn wanted_identity(table: &Table, policy: ReplicaIdentityPolicy) -> Option<ReplicaIdentity> {
-    if table.has_usable_identity {
-        return Some(table.replica_identity.clone());
+/// Why a table is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoIdentity {
+    /// It has no key, and the policy refuses such tables.
+    Policy,
+    /// It has no key, and columns whose type has no equality: the apply worker could not find a row by its old values,
+    /// and would stop at the first update or delete, for the whole database.
+    Incomparable(Vec<String>),
+}
+
+/// The identity a table should have while it streams.
+pub fn wanted_identity(table: &Table, policy: ReplicaIdentityPolicy) -> Result<ReplicaIdentity, NoIdentity> {
+    let full = table.replica_identity == ReplicaIdentity::Full;
+    if table.has_usable_identity && (!full || table.incomparable_columns.is_empty()) {
+        return Ok(table.replica_identity.clone());
     }
-    match (&table.candidate_index, policy) {
-        (Some(index), _) => Some(ReplicaIdentity::Index(index.clone())),
-        (None, ReplicaIdentityPolicy::Full) => Some(ReplicaIdentity::Full),
-        (None, ReplicaIdentityPolicy::Refuse) => None,
+    if let Some(index) = &table.candidate_index {
+        return Ok(ReplicaIdentity::Index(index.clone()));
+    }
+    if !table.incomparable_columns.is_empty() {
+        return Err(NoIdentity::Incomparable(table.incomparable_columns.clone()));
+    }
+    match policy {
+        ReplicaIdentityPolicy::Full => Ok(ReplicaIdentity::Full),
+        ReplicaIdentityPolicy::Refuse => Err(NoIdentity::Policy),
+    }
+}
+
+/// What to tell about a table that is left out.
+pub fn no_identity(database: &str, table: &Table, why: &NoIdentity) -> Finding {
+    let (code, reason) = match why {
+        NoIdentity::Policy => (
+            "table_without_key",
+            "the table has neither a primary key nor a unique index over columns that are not null, and \
+             replica_identity = \"refuse\": it is left out"
+                .to_owned(),
+        ),
+        NoIdentity::Incomparable(columns) => (
+            "table_not_comparable",
+            format!(
+                "the table has neither a primary key nor a unique index over columns that are not null, and its columns \
+                 ({}) have types without equality, so that rows can't be found by their old values: it is left out",
+                columns.join(", ")
+            ),
+        ),
+    };
+    Finding {
+        severity: Severity::Error,
+        database: database.to_owned(),
+        code,
+        object: table.label(),
+        reason,
+        fix: "add a primary key, or a unique index over columns that are not null, on the source".to_owned(),
+        statement: None,
     }
 }
 
@@ -180,18 +225,9 @@ async fn put_identity_right(
     table: &Table,
     policy: ReplicaIdentityPolicy,
 ) -> Result<Result<(), Finding>, Error> {
-    let Some(wanted) = wanted_identity(table, policy) else {
-        return Ok(Err(Finding {
-            severity: Severity::Error,
-            database: database.to_owned(),
-            code: "table_without_key",
-            object: table.label(),
-            reason: "the table has neither a primary key nor a unique index over columns that are not null, and \
-                     replica_identity = \"refuse\""
-                .to_owned(),
-            fix: "add a primary key on the source, or set replica_identity = \"full\"".to_owned(),
-            statement: None,
-        }));
+    let wanted = match wanted_identity(table, policy) {
+        Ok(wanted) => wanted,
+        Err(why) => return Ok(Err(no_identity(database, table, &why))),
     };
     if wanted == table.replica_identity {
         return Ok(Ok(()));
@@ -241,6 +277,7 @@ mod tests {
             replica_identity: identity,
             has_usable_identity: usable,
             candidate_index: candidate.map(str::to_owned),
+            incomparable_columns: vec![],
             columns: vec![],
             fingerprint: String::new(),
         }
@@ -249,16 +286,25 @@ mod tests {
     #[test]
     fn a_usable_identity_is_left_alone() {
         let t = table(ReplicaIdentity::Default, true, Some("u"));
-        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Some(ReplicaIdentity::Default));
+        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Ok(ReplicaIdentity::Default));
     }
 
     #[test]
     fn a_keyless_table_takes_its_unique_index_before_full() {
         let t = table(ReplicaIdentity::Default, false, Some("u"));
-        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Refuse), Some(ReplicaIdentity::Index("u".into())));
+        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Refuse), Ok(ReplicaIdentity::Index("u".into())));
         let t = table(ReplicaIdentity::Nothing, false, None);
-        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Some(ReplicaIdentity::Full));
-        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Refuse), None);
+        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Ok(ReplicaIdentity::Full));
+        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Refuse), Err(NoIdentity::Policy));
+    }
+
+    #[test]
+    fn a_keyless_table_of_values_without_equality_is_left_out() {
+        let mut t = table(ReplicaIdentity::Default, false, None);
+        t.incomparable_columns = vec!["doc".into()];
+        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Err(NoIdentity::Incomparable(vec!["doc".into()])));
+        t.candidate_index = Some("u".into());
+        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Ok(ReplicaIdentity::Index("u".into())));
     }
 
     #[test]
@@ -273,6 +319,7 @@ mod tests {
                 kind: Kind::ReplicaIdentity,
                 object: "t".into(),
                 detail: identity_detail(&table(identity.clone(), false, None)),
+                age: std::time::Duration::ZERO,
             };
             assert_eq!(original_identity(&effect), Some(identity));
         }

@@ -100,7 +100,8 @@ fn tiles(mapping: &Mapping) -> Vec<Tile> {
     let worst_lag = databases.iter().filter_map(|database| database.lag_bytes).max();
     let oldest = databases.iter().filter_map(|database| database.lag_seconds).reduce(f64::max);
     let retained = databases.iter().filter_map(|database| database.wal_retained_bytes).max();
-    let everything_copied = mapping.status.is_copied() || (tables > 0 && synced == tables);
+    let everything_copied =
+        mapping.status.is_copied() || (!databases.is_empty() && databases.iter().all(|database| database.progress() == 1000));
     let findings = mapping.finding_counts;
 
     vec![

@@ -113,9 +113,12 @@ fn clock(at: &str) -> &str {
 }
 
 impl Database {
-    fn progress(&self) -> u16 {
+    /// How much is copied, in thousandths.
+    pub fn progress(&self) -> u16 {
         let everything_attached = self.tables_total > 0 && self.tables_synced >= self.tables_total;
-        format::progress(self.bytes_copied, self.bytes_total, self.status.is_copied() || everything_attached)
+        // While tables are being copied, the bytes of COPY may pass the size of the files before the end.
+        let everything_copied = self.bytes_total > 0 && self.bytes_copied >= self.bytes_total && self.phase != "copying";
+        format::progress(self.bytes_copied, self.bytes_total, self.status.is_copied() || everything_attached || everything_copied)
     }
 
     fn lag(&self) -> String {

@@ -78,9 +78,9 @@ impl Definition for CheckObject {
         let add = format!("ADD CONSTRAINT {} {}", ident(&self.check.name), self.check.definition);
         if parent.catalog == CatalogTable::TYPE {
             let sql = format!("ALTER DOMAIN {} {add}", self.parent);
-            drafts.push(
-                Draft::create(object, Section::BeforeData, sql).needs(parent, Part::Create).done_when(self.done_when(true)),
-            );
+            // Values that were never checked may violate it, so it comes after them.
+            let section = if self.check.validated { Section::BeforeData } else { Section::AfterData };
+            drafts.push(Draft::create(object, section, sql).needs(parent, Part::Create).done_when(self.done_when(true)));
             return;
         }
         // Rows that were never checked may violate it, so it comes after them.

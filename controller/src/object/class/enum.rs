@@ -33,8 +33,25 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
 
 impl Definition for Enum {
     fn statements(&self, object: &Object, _: &Context<'_>, drafts: &mut Vec<Draft>) {
+        drafts.push(Draft::create(object, Section::BeforeData, self.create(&object.face.target)));
+    }
+}
+
+impl Enum {
+    fn create(&self, target: &str) -> String {
         let labels: Vec<String> = self.labels.iter().map(|label| literal(label)).collect();
-        let sql = format!("CREATE TYPE {} AS ENUM ({})", object.face.target, labels.join(", "));
-        drafts.push(Draft::create(object, Section::BeforeData, sql));
+        format!("CREATE TYPE {target} AS ENUM ({})", labels.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_quoted_as_values() {
+        let mood = Enum { labels: vec!["it's".into(), "a\\b".into(), String::new()] };
+        assert_eq!(mood.create("\"s\".\"m\""), "CREATE TYPE \"s\".\"m\" AS ENUM ('it''s',  E'a\\\\b', '')");
+        assert_eq!(Enum { labels: Vec::new() }.create("t"), "CREATE TYPE t AS ENUM ()");
     }
 }

@@ -2,6 +2,7 @@
 
 use tokio_postgres::Row;
 
+use crate::finding::{Finding, Severity};
 use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
@@ -19,6 +20,18 @@ pub struct Extension {
 
 fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     let name: String = row.try_get("name")?;
+    let configuration: Vec<String> = row.try_get("configuration")?;
+    if !configuration.is_empty() {
+        catalog.findings.push(Finding {
+            severity: Severity::Info,
+            database: String::new(),
+            code: "extension_configuration",
+            object: format!("extension {}", ident(&name)),
+            reason: format!("users may keep rows in tables that the extension made: {}", configuration.join(", ")),
+            fix: "compare these tables on both sides before the cutover, and copy the rows that users added".to_owned(),
+            statement: None,
+        });
+    }
     catalog.push(Object {
         id: ObjectId::new(CatalogTable::EXTENSION, row.try_get("oid")?),
         parent: None,

@@ -1,5 +1,7 @@
 //! One file pair a class. The order of [`CLASSES`] is the order of statements where dependencies leave it open.
 
+pub mod aggregate;
+pub mod cast;
 pub mod check;
 pub mod collation;
 pub mod column;
@@ -12,6 +14,7 @@ pub mod extension;
 pub mod function;
 pub mod index;
 pub mod materialized_view;
+pub mod operator;
 pub mod policy;
 pub mod range;
 pub mod rule;
@@ -34,6 +37,9 @@ pub const CLASSES: &[Class] = &[
     composite::CLASS,
     range::CLASS,
     function::CLASS,
+    aggregate::CLASS,
+    operator::CLASS,
+    cast::CLASS,
     sequence::CLASS,
     column::CLASS,
     table::CLASS,

@@ -61,7 +61,20 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
 
 impl Definition for Policy {
     fn statements(&self, object: &Object, context: &Context<'_>, drafts: &mut Vec<Draft>) {
-        let mut sql = format!("CREATE POLICY {}", object.face.target);
+        let sql = self.create(&object.face.target);
+        let section = if context.catalog.is_partitioned(self.relation) { Section::AfterStreaming } else { Section::AfterData };
+        let done = format!(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_policy WHERE polname = {} AND polrelid = pg_catalog.to_regclass({}))",
+            literal(&object.name.name),
+            literal(&self.table)
+        );
+        drafts.push(Draft::create(object, section, sql).table(object.table).done_when(done));
+    }
+}
+
+impl Policy {
+    fn create(&self, target: &str) -> String {
+        let mut sql = format!("CREATE POLICY {target}");
         if !self.permissive {
             sql.push_str(" AS RESTRICTIVE");
         }
@@ -72,12 +85,28 @@ impl Definition for Policy {
         if let Some(check) = &self.check {
             let _ = write!(sql, " WITH CHECK ({check})");
         }
-        let section = if context.catalog.is_partitioned(self.relation) { Section::AfterStreaming } else { Section::AfterData };
-        let done = format!(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_policy WHERE polname = {} AND polrelid = pg_catalog.to_regclass({}))",
-            literal(&object.name.name),
-            literal(&self.table)
+        sql
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_clause_is_said() {
+        let policy = Policy {
+            table: "\"t\"".into(),
+            relation: 1,
+            command: "UPDATE",
+            permissive: false,
+            roles: vec!["PUBLIC".into(), ident("a\"b")],
+            using: Some("(x > 0)".into()),
+            check: Some("true".into()),
+        };
+        assert_eq!(
+            policy.create("\"p\" ON \"t\""),
+            "CREATE POLICY \"p\" ON \"t\" AS RESTRICTIVE FOR UPDATE TO PUBLIC, \"a\"\"b\" USING ((x > 0)) WITH CHECK (true)"
         );
-        drafts.push(Draft::create(object, section, sql).table(object.table).done_when(done));
     }
 }

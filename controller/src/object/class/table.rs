@@ -80,6 +80,10 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         access_method: row.try_get("access_method")?,
     };
     let with_oids: bool = row.try_get("with_oids")?;
+    let has_own =
+        |column: &&Column| column.identity.is_some() && catalog.identities.contains_key(&(id.oid, i32::from(column.number)));
+    let own_identity = catalog.columns_of(id.oid).iter().find(has_own).filter(|_| table.bound.is_some());
+    let own_identity = own_identity.map(|column| column.name.clone());
     let name = ObjectName { class: CLASS.name, schema: schema.clone(), parent: String::new(), name: name.clone() };
     let object = Object {
         id,
@@ -90,6 +94,18 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         table: (!is_partitioned).then_some(id.oid),
         definition: Box::new(table),
     };
+    if let Some(column) = own_identity {
+        catalog.findings.push(Finding {
+            severity: Severity::Warning,
+            database: String::new(),
+            code: "partition_identity",
+            object: name.to_string(),
+            reason: format!("column {} of this partition has a sequence of its own as an identity, which 17 and later refuse", ident(&column)),
+            fix: "the column is made without it; if rows are inserted into the partition itself, make the partitioned table's column an identity"
+                .to_owned(),
+            statement: None,
+        });
+    }
     if catalog.push(object) {
         catalog.tables.insert(id.oid, is_partitioned);
         if with_oids {
@@ -187,10 +203,11 @@ impl Table {
             };
         }
         let identity = context.catalog.identities.get(&(object.id.oid, i32::from(column.number)));
-        if let (Some(kind), Some(sequence)) = (column.identity, identity) {
+        if let (Some(kind), Some(sequence), None) = (column.identity, identity, &self.bound) {
             let _ = write!(rest, " GENERATED {kind} AS IDENTITY ({})", sequence.options);
         }
-        if column.not_null {
+        // What a parent refuses, this table refuses without saying so.
+        if column.not_null && (self.bound.is_some() || !self.inherited_not_null(column, context)) {
             rest.push_str(" NOT NULL");
         }
         if self.of_type.is_some() {
@@ -348,4 +365,116 @@ fn pg_class(object: &Object, condition: &str) -> String {
 /// Whether the relation of this qualified, quoted name exists.
 pub fn relation_exists(target: &str) -> String {
     format!("SELECT pg_catalog.to_regclass({}) IS NOT NULL", literal(target))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::plan::draft::Repairs;
+    use crate::plan::{Options, ReplicaIdentityChange};
+    use crate::postgres::ServerVersion;
+
+    fn table() -> Table {
+        Table {
+            is_partitioned: false,
+            schema: "s".into(),
+            unlogged: false,
+            partition_key: None,
+            bound: None,
+            parents: Vec::new(),
+            of_type: None,
+            options: vec!["fillfactor=70".into()],
+            toast_options: vec!["autovacuum_enabled=false".into()],
+            replica_identity: ReplicaIdentity::Default,
+            row_security: false,
+            force_row_security: true,
+            access_method: None,
+        }
+    }
+
+    fn column(number: i16, name: &str, data_type: &str) -> Column {
+        Column {
+            number,
+            name: name.into(),
+            data_type: data_type.into(),
+            collation: None,
+            not_null: false,
+            is_local: true,
+            is_inherited: false,
+            identity: None,
+            generated: false,
+            storage: None,
+            compression: None,
+            statistics: None,
+            options: Vec::new(),
+            default_oid: None,
+            default: None,
+        }
+    }
+
+    fn object(definition: Table) -> Object {
+        Object {
+            id: ObjectId::class(7),
+            parent: None,
+            name: ObjectName { class: CLASS.name, schema: "s".into(), parent: String::new(), name: "t\"1".into() },
+            face: Face::new("TABLE", qualified("s", "t\"1")),
+            owner: None,
+            table: Some(7),
+            definition: Box::new(definition),
+        }
+    }
+
+    fn drafts(catalog: &Catalog, options: &Options, object: &Object) -> Vec<Draft> {
+        let mut drafts = Vec::new();
+        object.definition.statements(object, &Context { catalog, options, repairs: &Repairs::default() }, &mut drafts);
+        drafts
+    }
+
+    #[test]
+    fn every_name_is_quoted() {
+        let mut catalog = Catalog::new(ServerVersion(150_000));
+        let mut text = column(2, "sel\"ect", "text");
+        text.collation = Some("pg_catalog.\"C\"".into());
+        text.compression = Some("lz4");
+        text.default_oid = Some(99);
+        text.default = Some("'x'::text".into());
+        text.not_null = true;
+        catalog.columns.insert(7, vec![column(1, "We ird", "integer"), text]);
+        assert_eq!(
+            drafts(&catalog, &Options::default(), &object(table()))[0].sql,
+            "CREATE TABLE \"s\".\"t\"\"1\" (\n    \"We ird\" integer,\n    \
+             \"sel\"\"ect\" text COMPRESSION lz4 COLLATE pg_catalog.\"C\" DEFAULT 'x'::text NOT NULL\n)\n\
+             WITH (\"fillfactor\"='70', \"toast\".\"autovacuum_enabled\"='false')"
+        );
+    }
+
+    #[test]
+    fn a_table_without_columns_is_made() {
+        let mut plain = table();
+        plain.options.clear();
+        plain.toast_options.clear();
+        let drafts = drafts(&Catalog::new(ServerVersion(150_000)), &Options::default(), &object(plain));
+        assert_eq!(drafts[0].sql, "CREATE TABLE \"s\".\"t\"\"1\" ()");
+    }
+
+    #[test]
+    fn the_original_replica_identity_comes_back_at_the_cutover() {
+        let change = ReplicaIdentityChange { original: ReplicaIdentity::Default, streaming: ReplicaIdentity::Full };
+        let options = Options { replica_identity: HashMap::from([(7, change)]) };
+        let drafts = drafts(&Catalog::new(ServerVersion(150_000)), &options, &object(table()));
+        let identity: Vec<_> = drafts.iter().filter(|draft| draft.sql.contains("REPLICA IDENTITY")).collect();
+        assert_eq!(identity[0].sql, "ALTER TABLE ONLY \"s\".\"t\"\"1\" REPLICA IDENTITY FULL");
+        assert_eq!(identity[1].sql, "ALTER TABLE ONLY \"s\".\"t\"\"1\" REPLICA IDENTITY DEFAULT");
+        assert_eq!(identity[1].section, Section::AtCutover);
+        assert_eq!(identity[1].undo.as_ref(), Some(&identity[0].sql));
+    }
+
+    #[test]
+    fn row_security_is_forced_only_at_the_cutover() {
+        let drafts = drafts(&Catalog::new(ServerVersion(150_000)), &Options::default(), &object(table()));
+        let forced = drafts.iter().find(|draft| draft.sql.contains("FORCE ROW")).map(|draft| draft.section);
+        assert_eq!(forced, Some(Section::AtCutover));
+    }
 }
