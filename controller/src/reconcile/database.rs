@@ -506,7 +506,9 @@ impl Database {
         let context = self.context.clone();
         let name = self.name.clone();
         let board = context.board.clone();
-        let (permits, workers) = take_permits(&context.copy_permits, picture.to_copy.len()).await;
+        let split_above = context.settings.split_above;
+        let width = pass::width(&picture.to_copy, context.settings.copy_workers, split_above);
+        let (permits, workers) = take_permits(&context.copy_permits, width).await;
         let (build_permits, builders) = take_permits(&context.build_permits, plan.statements.len()).await;
         let total = picture.to_copy.len();
         board.database(&name, |view| {
@@ -522,6 +524,7 @@ impl Database {
             control_database: context.control_database.clone(),
             subscription: subscription.oid,
             max_snapshot_age: context.settings.max_snapshot_age,
+            split_above,
         };
         // Whether the stream ran before or was stopped by somebody who is gone: its worker must have come to rest.
         subscription::await_stopped(self.destination().await?, subscription.oid)

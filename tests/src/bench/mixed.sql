@@ -11,7 +11,7 @@ CREATE TABLE log (id bigint PRIMARY KEY, at timestamptz NOT NULL, message text N
 
 INSERT INTO customers SELECT i, md5(i::text) || '@example.org', 'Customer ' || md5((i * 7)::text), timestamptz '2020-01-01' + i * interval '1 minute', i % 1000 FROM generate_series(1, 20000 * :scale) i;
 
-INSERT INTO orders SELECT i, 1 + hashint8(i)::bigint & 16383, timestamptz '2024-01-01' + i * interval '10 seconds', (ARRAY['new','paid','sent','done'])[1 + i % 4], i % 10000, repeat('note ', 1 + (i % 8)::int) FROM generate_series(1, 100000 * :scale) i;
+INSERT INTO orders SELECT i, 1 + (hashint8(i)::bigint & 16383), timestamptz '2024-01-01' + i * interval '10 seconds', (ARRAY['new','paid','sent','done'])[1 + i % 4], i % 10000, repeat('note ', 1 + (i % 8)::int) FROM generate_series(1, 100000 * :scale) i;
 
 INSERT INTO lines SELECT 1 + i / 3, i % 3, hashint8(i) & 8191, 1 + i % 9, i % 5000 FROM generate_series(1, 299999 * :scale) i;
 
