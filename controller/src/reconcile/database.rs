@@ -24,6 +24,8 @@ use crate::{object, preflight};
 
 /// A table that failed is tried again after this long.
 const TABLE_COOLS_FOR: Duration = Duration::from_mins(1);
+/// A step that fails for longer than this is no passing trouble any more.
+const FAILING_IS_AN_ERROR_AFTER: Duration = Duration::from_mins(1);
 /// A refused database is looked at again after this long.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 
@@ -97,6 +99,8 @@ pub struct Database {
     in_step: bool,
     statements_open: usize,
     failed: HashMap<u32, Instant>,
+    /// Since when every step has failed.
+    failing_since: Option<Instant>,
     watcher: Watcher,
 }
 
@@ -130,6 +134,7 @@ impl Database {
             in_step: false,
             statements_open: 0,
             failed: HashMap::new(),
+            failing_since: None,
             watcher: Watcher::default(),
         }
     }
@@ -141,6 +146,7 @@ impl Database {
             let pause = match Box::pin(self.step()).await {
                 Ok(pause) => {
                     waits = retry::backoff();
+                    self.failing_since = None;
                     self.context.board.set_findings(&self.name, "step", Vec::new());
                     pause
                 }
@@ -163,11 +169,14 @@ impl Database {
     fn fail(&mut self, error: &Error) {
         self.source = None;
         self.destination = None;
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        let severity = if since.elapsed() < FAILING_IS_AN_ERROR_AFTER { Severity::Warning } else { Severity::Error };
+        self.context.board.database(&self.name, |view| view.checks.clear());
         self.context.board.set_findings(
             &self.name,
             "step",
             vec![Finding {
-                severity: Severity::Warning,
+                severity,
                 database: self.name.clone(),
                 code: "step_failed",
                 object: self.name.clone(),

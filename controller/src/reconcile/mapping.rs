@@ -430,7 +430,11 @@ impl Mapping {
         for (oid, name) in databases(&self.source, &source, &self.settings).await? {
             if known.insert(name.clone(), oid).is_none() {
                 let span = tracing::info_span!("database", database = name);
-                self.board.database(&name, |_| {});
+                // What an earlier task of this database established says nothing any more.
+                self.board.database(&name, |view| {
+                    view.phase = Phase::Pending;
+                    view.checks.clear();
+                });
                 let database = Database::new(context.clone(), name, oid, mode.subscribe());
                 tasks.spawn(database.run().instrument(span));
             }
@@ -449,8 +453,7 @@ impl Mapping {
         request::started(control, request.id).await.map_err(doing("beginning the cutover"))?;
         self.board.lock().phase = Some(Phase::CuttingOver);
         projection.write(control).await.map_err(doing("writing the projection"))?;
-        let began = request.started_at.and_then(|t| t.elapsed().ok()).unwrap_or_default();
-        match cutover::run(context, limit.saturating_sub(began)).await {
+        match cutover::run(context, limit).await {
             Ok(report) => {
                 self.answer(control, request, true, &json!(report)).await?;
                 self.board.event("", "info", format!("cut over in {:.3} s", report.seconds));
@@ -463,7 +466,13 @@ impl Mapping {
             Err(error) => {
                 self.answer(control, request, false, &json!({ "error": error.to_string() })).await?;
                 self.board.event("", "error", format!("the cutover was undone: {error}"));
-                self.board.lock().phase = None;
+                let mut view = self.board.lock();
+                view.phase = None;
+                // What was established before the attempt says nothing any more.
+                for database in view.databases.values_mut() {
+                    database.phase = Phase::Pending;
+                    database.checks.clear();
+                }
             }
         }
         projection.write(control).await.map_err(doing("writing the projection"))
