@@ -182,7 +182,7 @@ fn grant_keyword(keyword: &'static str) -> &'static str {
 }
 
 /// Makes the statements: those on schemas before the data, so that owners may use them; the others after, since the loader
-/// works with the owner's privileges, which may have been revoked.
+/// works with the owner's privileges; what the owner has taken from himself only at cutover, since the apply worker does too.
 pub(crate) fn statements(context: &Context<'_>, drafts: &mut Vec<Draft>) {
     let catalog = context.catalog;
     let mut numbers = HashMap::new();
@@ -202,7 +202,11 @@ pub(crate) fn statements(context: &Context<'_>, drafts: &mut Vec<Draft>) {
                 None => continue,
             }
         };
-        let mut phrases = difference(&acl.base, &acl.grants, &acl.owner, &columns, &on);
+        // The apply worker acts as a table's owner, so it must not be refused what the owner has taken from himself.
+        let (taken, base): (Vec<Grant>, Vec<Grant>) = acl.base.iter().cloned().partition(|grant| {
+            object.id.catalog == CatalogTable::CLASS && grant.grantee == acl.owner && !acl.grants.contains(grant)
+        });
+        let mut phrases = difference(&base, &acl.grants, &acl.owner, &columns, &on);
         if is_public(object) {
             for who in ["PUBLIC".to_owned(), ident(&acl.owner)].iter().rev() {
                 phrases.insert(0, (None, format!("REVOKE ALL ON {on} FROM {who}")));
@@ -216,6 +220,11 @@ pub(crate) fn statements(context: &Context<'_>, drafts: &mut Vec<Draft>) {
                 draft.table = object.table;
             }
             drafts.push(draft);
+        }
+        let given_back = difference(&[], &taken, &acl.owner, &columns, &on);
+        for ((_, sql), (_, undo)) in difference(&taken, &[], &acl.owner, &columns, &on).into_iter().zip(given_back) {
+            let draft = Draft::about(object, Part::Acl(0), sql).section(Section::AtCutover).undo(undo);
+            drafts.push(numbered(draft, &mut numbers));
         }
     }
 }

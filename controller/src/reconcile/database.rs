@@ -526,6 +526,10 @@ impl Database {
             max_snapshot_age: context.settings.max_snapshot_age,
             split_above,
         };
+        // Whether the stream ran before or was stopped by somebody who is gone: its worker must have come to rest.
+        subscription::await_stopped(self.destination().await?, subscription.oid)
+            .await
+            .map_err(Error::doing("waiting for the apply worker to stop"))?;
         let (events, mut happened) = mpsc::unbounded_channel();
         let (signals, mut signalled) = mpsc::unbounded_channel();
         for &(table, bytes) in &picture.attached {
