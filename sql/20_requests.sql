@@ -22,6 +22,16 @@ BEGIN
             USING ERRCODE = 'undefined_object',
                   HINT = 'select mapping from migrator.mappings lists the mappings of this control database.';
     END IF;
+    IF EXISTS (SELECT FROM migrator.request r WHERE r.mapping = request.mapping AND r.kind = 'complete' AND r.succeeded) THEN
+        RAISE EXCEPTION 'mapping % is complete already', quote_literal(request.mapping)
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    IF request.kind <> 'complete'
+       AND EXISTS (SELECT FROM migrator.request r WHERE r.mapping = request.mapping AND r.kind = 'cutover' AND r.succeeded) THEN
+        RAISE EXCEPTION 'mapping % has been cut over already', quote_literal(request.mapping)
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'what is left to do is migrator.mark_complete().';
+    END IF;
     INSERT INTO migrator.request (mapping, kind, arguments)
         VALUES (request.mapping, request.kind, request.arguments)
         ON CONFLICT DO NOTHING
@@ -48,7 +58,11 @@ BEGIN
         RAISE EXCEPTION 'the time limit of a cutover must be positive and finite, not %', COALESCE(timeout::text, 'null')
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    SELECT r.blockers INTO obstacles FROM migrator.cutover_ready() r WHERE r.mapping = cutover.mapping AND NOT r.ready;
+    SELECT r.blockers INTO obstacles FROM migrator.cutover_ready() r
+        WHERE r.mapping = cutover.mapping AND NOT r.ready
+          -- What is over already is told by request().
+          AND NOT EXISTS (SELECT FROM migrator.request q
+                          WHERE q.mapping = cutover.mapping AND q.kind IN ('cutover', 'complete') AND q.succeeded);
     IF FOUND THEN
         RAISE EXCEPTION 'mapping % is not ready for cutover', quote_literal(cutover.mapping)
             USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -69,7 +83,7 @@ DECLARE
     obstacles text[];
 BEGIN
     IF NOT EXISTS (SELECT FROM migrator.request r
-                   WHERE r.mapping = mark_complete.mapping AND r.kind = 'cutover' AND r.succeeded) THEN
+                   WHERE r.mapping = mark_complete.mapping AND r.kind IN ('cutover', 'complete') AND r.succeeded) THEN
         SELECT r.blockers INTO obstacles FROM migrator.cutover_ready() r WHERE r.mapping = mark_complete.mapping AND NOT r.ready;
         IF FOUND THEN
             RAISE EXCEPTION 'mapping % cannot be completed: it has not been cut over and is not ready to be', quote_literal(mark_complete.mapping)

@@ -61,11 +61,13 @@ CREATE FUNCTION migrator.cutover_ready()
     SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT m.mapping,
-           COALESCE(c.all_ok, false) AND migrator.controller_seen(m.mapping),
-           COALESCE(c.failed, '{}')
-           || CASE WHEN c.mapping IS NULL AND migrator.controller_seen(m.mapping) THEN ARRAY['nothing has been checked yet'] ELSE '{}' END
-           || CASE WHEN NOT migrator.controller_seen(m.mapping)
-                   THEN ARRAY['no controller has looked after this mapping since ' || m.updated_at || ': start pg-migrator run'] ELSE '{}' END
+           COALESCE(c.all_ok, false) AND migrator.controller_seen(m.mapping) AND m.phase NOT IN ('cut_over', 'complete'),
+           CASE WHEN m.phase = 'complete' THEN ARRAY['the mapping is complete']
+                WHEN m.phase = 'cut_over' THEN ARRAY['the mapping has been cut over']
+                WHEN NOT migrator.controller_seen(m.mapping)
+                THEN COALESCE(c.failed, '{}') || ('no controller has looked after this mapping since ' || m.updated_at || ': start pg-migrator run')
+                WHEN c.mapping IS NULL THEN ARRAY['nothing has been checked yet']
+                ELSE COALESCE(c.failed, '{}') END
     FROM migrator.mapping m
     LEFT JOIN (SELECT k.mapping, bool_and(k.ok) AS all_ok,
                       array_agg(CASE WHEN k.database = '' THEN '' ELSE k.database || ': ' END || k.name || ': ' || k.detail

@@ -182,6 +182,9 @@ pub struct Mapping {
     /// A pass begins no further table after this long, so that vacuum on the source is not held back for the whole copy.
     #[serde(default = "default_max_snapshot_age", with = "humantime_serde")]
     pub max_snapshot_age: Duration,
+    /// Tables of more bytes are copied in parts, several at once; without it only those that the others would wait for.
+    #[serde(default)]
+    pub split_above: Option<u64>,
 }
 
 /// Which databases of the source take part. Patterns know `*` and `?`.
@@ -317,6 +320,9 @@ fn validate(config: &Config) -> Result<(), Error> {
         }
         if mapping.source == mapping.destination {
             problems.push(format!("mappings.{name}: source and destination are the same instance"));
+        }
+        if mapping.split_above == Some(0) {
+            problems.push(format!("mappings.{name}.split_above must be at least 1"));
         }
         if mapping.copy_workers == 0 || mapping.index_workers == 0 {
             problems.push(format!("mappings.{name}: copy_workers and index_workers must be at least 1"));

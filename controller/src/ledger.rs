@@ -1,5 +1,7 @@
 //! The ledger: what we changed on either side, written before the change. What it does not name is not ours.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio_postgres::Client;
 
@@ -89,6 +91,8 @@ pub struct SideEffect {
     pub object: String,
     /// What is needed to undo it or to recognise it.
     pub detail: Value,
+    /// How long ago it was written down.
+    pub age: Duration,
 }
 
 /// The ledger could not be read or written.
@@ -120,7 +124,8 @@ const WRITE: fn(tokio_postgres::Error) -> Error = |source| Error::Query { doing:
 pub async fn in_force(control: &Client, mapping: &str) -> Result<Vec<SideEffect>, Error> {
     let rows = control
         .query(
-            "SELECT id, side, database, kind, object, detail FROM migrator.side_effect
+            "SELECT id, side, database, kind, object, detail,
+                    extract(epoch FROM clock_timestamp() - created_at)::float8 AS age FROM migrator.side_effect
              WHERE mapping = $1 AND undone_at IS NULL ORDER BY id",
             &[&mapping],
         )
@@ -137,6 +142,7 @@ pub async fn in_force(control: &Client, mapping: &str) -> Result<Vec<SideEffect>
                 kind: Kind::parse(&word).ok_or(Error::UnknownKind { id, kind: word })?,
                 object: row.get("object"),
                 detail: row.get("detail"),
+                age: Duration::try_from_secs_f64(row.get("age")).unwrap_or_default(),
             })
         })
         .collect()

@@ -35,6 +35,8 @@ unsafe extern "C-unwind" {
         sublsn: pg_sys::XLogRecPtr,
         retain_lock: bool,
     );
+    /// Deletes the row of a table, if there is one.
+    fn RemoveSubscriptionRel(subid: pg_sys::Oid, relid: pg_sys::Oid);
     /// Gives the state of a table, or NUL when it has no row, and its LSN, or 0.
     fn GetSubscriptionRelState(subid: pg_sys::Oid, relid: pg_sys::Oid, sublsn: *mut pg_sys::XLogRecPtr) -> c_char;
 }
@@ -175,6 +177,31 @@ fn attach_checked(subscription: pg_sys::Oid, relation: pg_sys::Oid, lsn: u64) ->
     // are committed that this row speaks of.
     // SAFETY: both objects are locked, the row does not exist, and we are in a transaction.
     unsafe { pg_guard_ffi_boundary(|| AddSubscriptionRelState(subscription, relation, SYNCDONE as c_char, lsn, true)) };
+    Ok(())
+}
+
+/// Detaches `relation` from `subscription`, so that it can be copied anew and attached as of a later position. While it
+/// is detached the stream skips its changes. Does nothing for a table that is not attached.
+///
+/// # Errors
+///
+/// As [`attach`]: a subscription or table that does not exist in this database.
+#[pg_extern(sql = false)]
+fn detach(subscription: pg_sys::Oid, relation: pg_sys::Oid) {
+    if let Err(error) = detach_checked(subscription, relation) {
+        ErrorReport::from(error).report(PgLogLevel::ERROR);
+    }
+}
+
+fn detach_checked(subscription: pg_sys::Oid, relation: pg_sys::Oid) -> Result<(), AttachError> {
+    // SAFETY: a plain catalog look-up in a transaction.
+    if !unsafe { pg_sys::superuser() } {
+        return Err(AttachError::NotSuperuser);
+    }
+    lock_subscription(subscription)?;
+    lock_table(relation)?;
+    // SAFETY: both objects are locked and valid, and we are in a transaction.
+    unsafe { pg_guard_ffi_boundary(|| RemoveSubscriptionRel(subscription, relation)) };
     Ok(())
 }
 

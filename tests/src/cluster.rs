@@ -159,7 +159,7 @@ impl Cluster {
     pub async fn databases(&self) -> Result<Vec<String>> {
         self.column(
             "postgres",
-            "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres' ORDER BY datname COLLATE \"C\"",
+            "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres' ORDER BY datname::text COLLATE \"C\"",
         )
         .await
     }

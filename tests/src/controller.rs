@@ -193,6 +193,11 @@ impl Controller {
         Ok(())
     }
 
+    /// The daemon's process id.
+    pub fn id(&self) -> Option<u32> {
+        self.daemon.as_ref().map(Child::id)
+    }
+
     /// Whether the daemon runs.
     pub fn is_running(&mut self) -> bool {
         self.daemon.as_mut().is_some_and(|daemon| matches!(daemon.try_wait(), Ok(None)))

@@ -8,8 +8,10 @@
 //! - [`workload`] keeps changing every table while that happens.
 //! - [`compare`] and [`dump_diff`] are the oracles. They are independent of pg-migrator's code: the servers count and
 //!   hash their own rows, and `pg_dump` describes the schemas.
+//! - [`bench`] measures it beside the other ways of moving a database.
 //! - [`browser`] and [`http`] look at the dashboard.
 
+pub mod bench;
 pub mod browser;
 pub mod cluster;
 pub mod compare;

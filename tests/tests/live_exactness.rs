@@ -60,7 +60,7 @@ async fn writes_are_refused(pair: &Pair, database: &str) -> Result<()> {
 /// Old passwords open the new server, since the hashes are the same.
 async fn roles_are_carried(pair: &Pair) -> Result<()> {
     let hashes = "SELECT rolname, rolpassword, rolcanlogin, rolconnlimit, rolvaliduntil FROM pg_authid
-                  WHERE rolname !~ '^(pg_|migrator_|postgres$)' ORDER BY rolname COLLATE \"C\"";
+                  WHERE rolname !~ '^(pg_|migrator_|postgres$)' ORDER BY rolname::text COLLATE \"C\"";
     let (old, new) = tokio::try_join!(pair.source.rows("postgres", hashes), pair.destination.rows("postgres", hashes))?;
     assert_eq!(old, new, "roles");
     assert!(old.iter().filter(|role| role[1].starts_with("SCRAM-SHA-256$")).count() >= 3, "{old:?}");

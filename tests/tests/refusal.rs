@@ -41,7 +41,11 @@ async fn sound_goes_on(
 /// A source holds no publication and no slot of ours.
 async fn source_untouched(source: &Cluster, database: &str) -> Result<()> {
     let identities = "SELECT count(*) FROM pg_class WHERE relreplident <> 'd' AND relnamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema') AND relkind = 'r' AND relname NOT LIKE 'pg\\_toast%'";
-    for sql in ["SELECT count(*) FROM pg_publication", "SELECT count(*) FROM pg_replication_slots", identities] {
+    for sql in [
+        "SELECT count(*) FROM pg_publication",
+        "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()",
+        identities,
+    ] {
         assert_eq!(source.value(database, sql).await?, "0", "{database} was touched: {sql}");
     }
     Ok(())
@@ -107,7 +111,7 @@ async fn sources_that_lack_a_setting_are_named_and_left_alone_while_the_sound_on
     refused(
         &answer,
         &[
-            "wal_level = logical",
+            "wal_level = 'logical'",
             "max_replication_slots",
             "max_wal_senders",
             "level",

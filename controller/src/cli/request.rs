@@ -42,6 +42,12 @@ pub(super) async fn run(config: &Config, name: &str, ask: Ask, as_json: bool) ->
         Ask::Verify => session.query_one("SELECT migrator.verify($1)", &[&name]).await,
     };
     let request: i64 = row.map_err(said_no)?.get(0);
+    let seen = session.query_one("SELECT migrator.controller_seen($1)", &[&name]).await.map_err(said_no)?;
+    if !seen.get::<_, bool>(0) {
+        eprintln!(
+            "pg-migrator: no controller looks after {name} at the moment; the request waits until pg-migrator run is started"
+        );
+    }
     let (succeeded, report) = answer(&session, request).await.map_err(said_no)?;
     if as_json {
         print(&json!({ "request": request, "succeeded": succeeded, "report": report }).to_string());

@@ -1,10 +1,9 @@
 //! A pass: one snapshot of the source at one position, and workers that copy tables under it.
 //!
-//! A table is one transaction on the destination: emptied, filled, attached. So after a crash a table is either done, and
-//! the server knows as of which position, or untouched. A pass that ends early, by choice or by accident, costs nothing
-//! that is attached.
+//! A table is one transaction on the destination: emptied, filled, attached; a large one is a transaction a part, and the last
+//! one attaches it. So after a crash a table is either done, and the server knows as of which position, or not attached. A pass
+//! that ends early, by choice or by accident, costs nothing that is attached.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,8 +11,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use super::pipe::{self, Progress};
+use super::part;
+use super::pipe::Progress;
+use super::schedule::Queue;
 use super::table::Table;
+use super::worker::Worker;
 use crate::postgres::{self, Endpoint, Lsn, Session, quote, retry};
 use crate::stream::slot;
 
@@ -34,6 +36,8 @@ pub struct Settings {
     pub subscription: u32,
     /// No further table is begun when the snapshot is older than this.
     pub max_snapshot_age: Duration,
+    /// Tables of more bytes are copied in parts; without it the pass decides.
+    pub split_above: Option<u64>,
 }
 
 /// Why a pass came to nothing, or to an early end.
@@ -54,6 +58,12 @@ pub enum Error {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// Somebody else, most likely a predecessor's session, attached the table just now.
+    #[error("{table} is attached already: looking again")]
+    Overtaken {
+        /// The table.
+        table: String,
+    },
     /// A worker panicked; the message is in the log.
     #[error("a copy worker stopped unexpectedly: {0}")]
     Worker(#[from] tokio::task::JoinError),
@@ -70,7 +80,14 @@ pub enum Event {
     Failed(Table, String),
 }
 
-/// Copies `tables`, in their order, with so many workers, and tells what happens. Ends when all are done or failed, when
+/// How many workers would have something to do.
+pub fn width(tables: &[Table], workers: usize, split_above: Option<u64>) -> usize {
+    let total = tables.iter().map(|t| t.bytes).sum();
+    let jobs: i64 = tables.iter().map(|t| part::count(t.bytes, total, workers, split_above)).sum();
+    usize::try_from(jobs).unwrap_or(usize::MAX)
+}
+
+/// Copies `tables`, those with the most work first, with so many workers, and tells what happens. Ends when all are done or failed, when
 /// the snapshot is too old, or when `stop` turns true.
 pub async fn run(
     settings: &Settings,
@@ -79,7 +96,7 @@ pub async fn run(
     events: &mpsc::UnboundedSender<Event>,
     stop: &tokio::sync::watch::Receiver<bool>,
 ) -> Result<(), Error> {
-    let workers = workers.min(tables.len()).max(1);
+    let workers = workers.min(width(&tables, workers, settings.split_above)).max(1);
     let snapshot =
         slot::Snapshot::take(&settings.destination, &settings.control_database, &settings.source, &settings.source_database)
             .await?;
@@ -94,7 +111,8 @@ pub async fn run(
     let lsn = snapshot.lsn;
     drop(snapshot);
 
-    let queue = Arc::new(Mutex::new(VecDeque::from(tables)));
+    let block_size = block_size(&readers[0]).await.map_err(|source| Error::Session { doing: "looking at the source", source })?;
+    let queue = Arc::new(Mutex::new(Queue::new(tables, workers, settings.split_above, block_size)));
     let mut running = JoinSet::new();
     for reader in readers {
         let worker = Worker {
@@ -118,6 +136,15 @@ pub async fn run(
     first_error.map_or(Ok(()), Err)
 }
 
+/// The size of a block, bytes, if the source can read a range of blocks by itself.
+async fn block_size(reader: &Session) -> Result<Option<i64>, tokio_postgres::Error> {
+    if !reader.version().at_least(part::SINCE) {
+        return Ok(None);
+    }
+    let row = reader.query_one("SELECT pg_catalog.current_setting('block_size')::bigint", &[]).await?;
+    Ok(Some(row.get(0)))
+}
+
 async fn open_reader(settings: &Settings, snapshot: &str) -> Result<Session, Error> {
     let reader = settings.source.connect(&settings.source_database).await?;
     reader
@@ -132,7 +159,7 @@ async fn open_reader(settings: &Settings, snapshot: &str) -> Result<Session, Err
 
 /// Opens a session on the destination for loading. Replication role: no trigger or rule of the user's fires, no foreign
 /// key is checked. The attach function is made in the session's temporary schema, so that nothing of ours is left.
-async fn open_writer(settings: &Settings) -> Result<Session, Error> {
+pub(super) async fn open_writer(settings: &Settings) -> Result<Session, Error> {
     let writer = settings.destination.connect(&settings.destination_database).await?;
     writer
         .batch_execute(
@@ -144,126 +171,4 @@ async fn open_writer(settings: &Settings) -> Result<Session, Error> {
         .await
         .map_err(|source| Error::Session { doing: "preparing to load", source })?;
     Ok(writer)
-}
-
-async fn may_use_schema(writer: &Session, table: &Table) -> Result<bool, tokio_postgres::Error> {
-    let row = writer
-        .query_one("SELECT pg_catalog.has_schema_privilege($1::text::name, $2::text, 'USAGE')", &[&table.owner, &table.schema])
-        .await?;
-    Ok(row.get(0))
-}
-
-struct Worker {
-    settings: Settings,
-    lsn: Lsn,
-    began: Instant,
-    queue: Arc<Mutex<VecDeque<Table>>>,
-    events: mpsc::UnboundedSender<Event>,
-    stop: tokio::sync::watch::Receiver<bool>,
-}
-
-/// Whether a failure is the table's own or breaks the worker.
-enum Failure {
-    Table(String),
-    Session(Error),
-}
-
-impl Worker {
-    async fn run(self, reader: Session) -> Result<(), Error> {
-        let writer = open_writer(&self.settings).await?;
-        loop {
-            if *self.stop.borrow() || self.began.elapsed() >= self.settings.max_snapshot_age {
-                break;
-            }
-            let next = self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front();
-            let Some(table) = next else { break };
-            let progress = Arc::new(Progress::default());
-            self.tell(Event::Started(table.clone(), Arc::clone(&progress)));
-            match self.copy(&reader, &writer, &table, &progress).await {
-                Ok(rows) => {
-                    tracing::debug!(table = table.label(), rows, "copied and attached");
-                    self.tell(Event::Attached(table, self.lsn));
-                }
-                Err(Failure::Table(reason)) => {
-                    for session in [&reader, &writer] {
-                        let rollback =
-                            if std::ptr::eq(session, &raw const reader) { "ROLLBACK TO SAVEPOINT copy" } else { "ROLLBACK" };
-                        session
-                            .batch_execute(rollback)
-                            .await
-                            .map_err(|source| Error::Session { doing: "after a table that failed", source })?;
-                    }
-                    self.tell(Event::Failed(table, reason));
-                }
-                Err(Failure::Session(error)) => return Err(error),
-            }
-        }
-        // The reader's transaction has nothing to commit, and ending it lets the source's vacuum go on.
-        reader.batch_execute("ROLLBACK").await.map_err(|source| Error::Session { doing: "ending the snapshot", source })
-    }
-
-    fn tell(&self, event: Event) {
-        // Whoever listened has been stopped; then the work is about to be stopped as well.
-        let _ = self.events.send(event);
-    }
-
-    async fn copy(&self, reader: &Session, writer: &Session, table: &Table, progress: &Progress) -> Result<u64, Failure> {
-        let session = |doing| move |source| Failure::Session(Error::Session { doing, source });
-        reader.batch_execute("SAVEPOINT copy").await.map_err(session("reading"))?;
-        writer.batch_execute("BEGIN").await.map_err(session("writing"))?;
-        let name = table.sql_name();
-        // An owner may lack USAGE on his table's schema; then he is lent it, for this transaction alone.
-        let (lend, take_back) = if may_use_schema(writer, table).await.map_err(session("writing"))? {
-            (String::new(), String::new())
-        } else {
-            let (schema, owner) = (quote::ident(&table.schema), quote::ident(&table.owner));
-            (
-                // Two such transactions at the same time would change the same row of the catalog.
-                format!(
-                    "SELECT pg_advisory_xact_lock(hashtextextended('pg-migrator lent privileges', 0)); GRANT USAGE ON SCHEMA {schema} TO {owner};"
-                ),
-                format!("REVOKE USAGE ON SCHEMA {schema} FROM {owner};"),
-            )
-        };
-        // Everything that a table can run while it is loaded, runs with its owner's rights, not with ours.
-        let owner = quote::ident(&table.owner);
-        self.on_table(writer, &format!("{lend} SET LOCAL ROLE {owner}; TRUNCATE TABLE ONLY {name}")).await?;
-        let columns = table.column_list();
-        let rows = pipe::run(
-            reader,
-            &format!("COPY {name} {columns} TO STDOUT"),
-            writer,
-            &format!("COPY {name} {columns} FROM STDIN WITH (FREEZE)"),
-            progress,
-        )
-        .await
-        .map_err(|error| match error {
-            pipe::Error::Source(source) | pipe::Error::Destination(source) if retry::is_transient(&source) => {
-                Failure::Session(Error::Session { doing: "moving rows", source })
-            }
-            error => Failure::Table(error.to_string()),
-        })?;
-        self.on_table(
-            writer,
-            &format!(
-                "RESET ROLE; {take_back} SELECT pg_temp.attach({}, {}::pg_catalog.regclass, '{}'); COMMIT",
-                self.settings.subscription,
-                quote::literal(&name),
-                self.lsn
-            ),
-        )
-        .await?;
-        reader.batch_execute("RELEASE SAVEPOINT copy").await.map_err(session("reading"))?;
-        Ok(rows)
-    }
-
-    async fn on_table(&self, writer: &Session, statements: &str) -> Result<(), Failure> {
-        writer.batch_execute(statements).await.map_err(|source| {
-            if retry::is_transient(&source) {
-                Failure::Session(Error::Session { doing: "writing", source })
-            } else {
-                Failure::Table(retry::message(&source))
-            }
-        })
-    }
 }

@@ -100,3 +100,22 @@ pub async fn read(client: &Client) -> Result<Vec<Table>, tokio_postgres::Error> 
         })
         .collect())
 }
+
+/// A table of so many bytes, for tests.
+#[cfg(test)]
+pub fn sample(name: &str, bytes: i64) -> Table {
+    Table {
+        oid: 1,
+        schema: "s".into(),
+        name: name.into(),
+        owner: "o".into(),
+        bytes,
+        index_count: 0,
+        replica_identity: ReplicaIdentity::Default,
+        has_usable_identity: true,
+        candidate_index: None,
+        incomparable_columns: vec![],
+        columns: vec![],
+        fingerprint: String::new(),
+    }
+}

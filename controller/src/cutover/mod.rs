@@ -118,19 +118,22 @@ struct Candidate {
     report: DatabaseReport,
 }
 
-/// Cuts over within the limit, or undoes what it did.
+/// Cuts over, or undoes what it did. The limit is for how long writers are kept out: it runs from the first block on,
+/// also over a restart of the controller.
 pub async fn run(context: &Context, limit: Duration) -> Result<Report, Error> {
-    let deadline = Instant::now() + limit;
-    let result = attempt(context, deadline, limit).await;
+    let result = attempt(context, limit).await;
     if result.is_err() {
         undo(context).await?;
     }
     result
 }
 
-async fn attempt(context: &Context, deadline: Instant, limit: Duration) -> Result<Report, Error> {
-    let mut candidates = prepare(context, deadline, limit).await?;
+async fn attempt(context: &Context, limit: Duration) -> Result<Report, Error> {
+    still_in_time(context, limit).await?;
+    let mut candidates = prepare(context).await?;
+    let blocked_for = still_in_time(context, limit).await?;
     let began = Instant::now();
+    let deadline = began + limit.saturating_sub(blocked_for);
     for candidate in &mut candidates {
         let blocking = block::block(&candidate.source, &context.control, &context.mapping, &candidate.name);
         candidate.report.sessions_ended =
@@ -172,13 +175,22 @@ async fn within<T>(
     timeout(deadline.saturating_duration_since(Instant::now()), work).await.map_err(|_| Error::Late { doing: doing(), limit })
 }
 
+/// How long writers have been kept out by now: by a cutover that a controller which is gone began.
+async fn still_in_time(context: &Context, limit: Duration) -> Result<Duration, Error> {
+    let effects = ledger::in_force(&context.control, &context.mapping).await?;
+    let blocked_for = effects.iter().filter(|e| e.kind == Kind::WriteBlock).map(|e| e.age).max().unwrap_or_default();
+    if blocked_for >= limit {
+        return Err(Error::Late { doing: "taking the cutover up again".to_owned(), limit });
+    }
+    Ok(blocked_for)
+}
+
 /// Opens the sessions and reads the plans: the slow part, before anybody is kept from writing.
-async fn prepare(context: &Context, deadline: Instant, limit: Duration) -> Result<Vec<Candidate>, Error> {
+async fn prepare(context: &Context) -> Result<Vec<Candidate>, Error> {
     let first = context.source.connect(&context.source.instance.database).await?;
     let mut candidates = Vec::new();
     for (oid, name) in mapping::databases(&context.source, &first, &context.settings).await? {
-        let preparing = candidate(context, oid, name.clone());
-        candidates.push(within(deadline, limit, || format!("reading the plan of {name}"), preparing).await??);
+        candidates.push(candidate(context, oid, name).await?);
     }
     Ok(candidates)
 }
@@ -280,7 +292,7 @@ async fn undo(context: &Context) -> Result<(), Error> {
 pub async fn finish_by_hand(context: &Context) -> Result<u64, Error> {
     let limit = Duration::from_mins(5);
     let deadline = Instant::now() + limit;
-    let mut candidates = prepare(context, deadline, limit).await?;
+    let mut candidates = prepare(context).await?;
     let mut sequences = 0;
     for candidate in &candidates {
         let marker = watch::emit_marker(&candidate.source, "complete").await.map_err(failed("emitting the marker", candidate))?;

@@ -371,8 +371,10 @@ fn picture(board: &Board) -> Picture {
 fn database_checks(name: &str, view: &DatabaseView) -> Vec<Value> {
     let streaming =
         matches!(view.phase, Phase::Streaming | Phase::CuttingOver | Phase::CutOver | Phase::Completing | Phase::Complete);
-    let mut rows = vec![json!({"database": name, "name": "streaming", "ok": streaming,
-        "detail": format!("phase {}", view.phase.as_str()),
+    // Without facts nothing is known, whatever was known before.
+    let known = streaming && !view.checks.is_empty();
+    let mut rows = vec![json!({"database": name, "name": "streaming", "ok": known,
+        "detail": format!("phase {}{}", view.phase.as_str(), if streaming && !known { ", which is being looked at anew" } else { "" }),
         "fix": if view.phase == Phase::Refused { "select * from migrator.findings where resolved_at is null" } else { "" }})];
     rows.extend(
         view.checks.iter().map(|c| json!({"database": name, "name": c.name, "ok": c.ok, "detail": c.detail, "fix": c.fix})),

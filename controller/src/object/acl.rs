@@ -1,5 +1,6 @@
 //! Privileges, for every class alike: what was revoked from the built-in default, then what was granted beyond it.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use tokio_postgres::{Client, Row};
@@ -181,12 +182,13 @@ fn grant_keyword(keyword: &'static str) -> &'static str {
 }
 
 /// Makes the statements: those on schemas before the data, so that owners may use them; the others after, since the loader
-/// works with the owner's privileges, which may have been revoked.
+/// works with the owner's privileges; what the owner has taken from himself only at cutover, since the apply worker does too.
 pub(crate) fn statements(context: &Context<'_>, drafts: &mut Vec<Draft>) {
     let catalog = context.catalog;
+    let mut numbers = HashMap::new();
     for acl in &catalog.acls {
         if let Some((name, face)) = &acl.foreign {
-            foreign(acl, name, face, drafts);
+            foreign(acl, name, face, &mut numbers, drafts);
             continue;
         }
         let Some((object, _)) = comment::target(catalog, acl.on, 0) else { continue };
@@ -200,44 +202,65 @@ pub(crate) fn statements(context: &Context<'_>, drafts: &mut Vec<Draft>) {
                 None => continue,
             }
         };
-        let mut phrases = difference(&acl.base, &acl.grants, &acl.owner, &columns, &on);
+        // The apply worker acts as a table's owner, so it must not be refused what the owner has taken from himself.
+        let (taken, base): (Vec<Grant>, Vec<Grant>) = acl.base.iter().cloned().partition(|grant| {
+            object.id.catalog == CatalogTable::CLASS && grant.grantee == acl.owner && !acl.grants.contains(grant)
+        });
+        let mut phrases = difference(&base, &acl.grants, &acl.owner, &columns, &on);
         if is_public(object) {
             for who in ["PUBLIC".to_owned(), ident(&acl.owner)].iter().rev() {
                 phrases.insert(0, (None, format!("REVOKE ALL ON {on} FROM {who}")));
             }
         }
         for (grantor, sql) in phrases {
-            let mut draft = Draft::about(object, Part::Acl, as_grantor(grantor.as_deref(), &sql));
+            let draft = Draft::about(object, Part::Acl(0), as_grantor(grantor.as_deref(), &sql));
+            let mut draft = numbered(draft, &mut numbers);
             if object.id.catalog != CatalogTable::NAMESPACE {
                 draft.section = Section::AfterData;
                 draft.table = object.table;
             }
             drafts.push(draft);
         }
+        let given_back = difference(&[], &taken, &acl.owner, &columns, &on);
+        for ((_, sql), (_, undo)) in difference(&taken, &[], &acl.owner, &columns, &on).into_iter().zip(given_back) {
+            let draft = Draft::about(object, Part::Acl(0), sql).section(Section::AtCutover).undo(undo);
+            drafts.push(numbered(draft, &mut numbers));
+        }
     }
 }
 
 /// Makes the statements for what initdb or an extension made.
-fn foreign(acl: &Acl, name: &ObjectName, face: &Face, drafts: &mut Vec<Draft>) {
+fn foreign(acl: &Acl, name: &ObjectName, face: &Face, numbers: &mut HashMap<ObjectId, u32>, drafts: &mut Vec<Draft>) {
     let columns = acl.foreign_column.as_ref().map(|column| format!(" ({})", ident(column))).unwrap_or_default();
     for (grantor, sql) in difference(&acl.base, &acl.grants, &acl.owner, &columns, &face.to_string()) {
-        drafts.push(Draft {
+        let draft = Draft {
             id: acl.on,
             name: name.clone(),
-            part: Part::Acl,
+            part: Part::Acl(0),
             section: Section::AfterData,
             table: None,
             sql: as_grantor(grantor.as_deref(), &sql),
             done_when: None,
             undo: None,
             needs: Vec::new(),
-        });
+        };
+        drafts.push(numbered(draft, numbers));
     }
+}
+
+/// Makes a draft the next one about its object's privileges: after its owner and the ones before.
+pub(super) fn numbered(mut draft: Draft, numbers: &mut HashMap<ObjectId, u32>) -> Draft {
+    let number = numbers.entry(draft.id).or_insert(0);
+    draft.part = Part::Acl(*number);
+    let before = number.checked_sub(1).map_or(Part::Owner, Part::Acl);
+    *number += 1;
+    let id = draft.id;
+    draft.needs(id, before)
 }
 
 /// Whether it is the schema `public` that every database is born with.
 fn is_public(object: &Object) -> bool {
-    object.id == ObjectId::new(CatalogTable::NAMESPACE, super::class::schema::PUBLIC)
+    object.id.catalog == CatalogTable::NAMESPACE && object.name.name == super::class::schema::PUBLIC
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ WITH object AS (
     FROM pg_catalog.pg_type t WHERE t.typacl IS NOT NULL AND t.oid >= 16384
     UNION ALL
     SELECT 2615, n.oid, 0, n.nspowner, n.nspacl,
-           pg_catalog.acldefault(CASE n.oid WHEN 2200 THEN 'c' ELSE 'n' END::"char", n.nspowner)
+           pg_catalog.acldefault(CASE n.nspname WHEN 'public' THEN 'c' ELSE 'n' END::"char", n.nspowner)
     FROM pg_catalog.pg_namespace n WHERE n.nspacl IS NOT NULL AND (n.oid >= 16384 OR n.oid = 2200)
     UNION ALL
     SELECT 2612, l.oid, 0, l.lanowner, l.lanacl, pg_catalog.acldefault('l', l.lanowner)

@@ -62,7 +62,7 @@ SELECT 'event_trigger', 3466, e.oid, pg_catalog.format('%I', e.evtname) FROM pg_
 UNION ALL
 SELECT 'publication', 6104, p.oid, p.pubname::text FROM pg_catalog.pg_publication p
 UNION ALL
-SELECT 'subscription', 6100, s.oid, s.subname::text
+SELECT 'subscription', 6100, NULL::oid, s.subname::text -- not everyone may read its oid
 FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname = pg_catalog.current_database()
 UNION ALL
 SELECT 'large_object', 2613, NULL::oid, pg_catalog.format('%s large objects', pg_catalog.count(*))

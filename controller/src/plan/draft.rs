@@ -25,8 +25,9 @@ pub enum Part {
     Comment,
     /// The security label.
     Label,
-    /// Privileges.
-    Acl,
+    /// Privileges, numbered: each after the one before, since a grantor must have been granted, and two sessions must not
+    /// change one object's privileges at once.
+    Acl(u32),
     /// The check of rows that were there before a constraint.
     Validate,
     /// The rows of a materialized view.

@@ -24,6 +24,8 @@ use crate::{object, preflight};
 
 /// A table that failed is tried again after this long.
 const TABLE_COOLS_FOR: Duration = Duration::from_mins(1);
+/// A step that fails for longer than this is no passing trouble any more.
+const FAILING_IS_AN_ERROR_AFTER: Duration = Duration::from_mins(1);
 /// A refused database is looked at again after this long.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 
@@ -97,6 +99,8 @@ pub struct Database {
     in_step: bool,
     statements_open: usize,
     failed: HashMap<u32, Instant>,
+    /// Since when every step has failed.
+    failing_since: Option<Instant>,
     watcher: Watcher,
 }
 
@@ -106,8 +110,8 @@ struct Picture {
     subscription: Option<Subscription>,
     /// Published tables that are not attached and not cooling.
     to_copy: Vec<Table>,
-    /// Source OIDs of the attached ones.
-    attached: Vec<u32>,
+    /// Source OIDs of the attached ones, and their sizes.
+    attached: Vec<(u32, i64)>,
 }
 
 impl Database {
@@ -130,6 +134,7 @@ impl Database {
             in_step: false,
             statements_open: 0,
             failed: HashMap::new(),
+            failing_since: None,
             watcher: Watcher::default(),
         }
     }
@@ -141,6 +146,7 @@ impl Database {
             let pause = match Box::pin(self.step()).await {
                 Ok(pause) => {
                     waits = retry::backoff();
+                    self.failing_since = None;
                     self.context.board.set_findings(&self.name, "step", Vec::new());
                     pause
                 }
@@ -163,11 +169,14 @@ impl Database {
     fn fail(&mut self, error: &Error) {
         self.source = None;
         self.destination = None;
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        let severity = if since.elapsed() < FAILING_IS_AN_ERROR_AFTER { Severity::Warning } else { Severity::Error };
+        self.context.board.database(&self.name, |view| view.checks.clear());
         self.context.board.set_findings(
             &self.name,
             "step",
             vec![Finding {
-                severity: Severity::Warning,
+                severity,
                 database: self.name.clone(),
                 code: "step_failed",
                 object: self.name.clone(),
@@ -314,7 +323,7 @@ impl Database {
             finished: self.finished,
             paused: *self.mode.borrow() == Mode::Paused,
         };
-        let attached = covered.iter().filter(|t| state(t).is_some()).map(|t| t.oid).collect();
+        let attached = covered.iter().filter(|t| state(t).is_some()).map(|t| (t.oid, t.bytes)).collect();
         Ok(Picture { observed, subscription, to_copy, attached })
     }
 
@@ -497,7 +506,9 @@ impl Database {
         let context = self.context.clone();
         let name = self.name.clone();
         let board = context.board.clone();
-        let (permits, workers) = take_permits(&context.copy_permits, picture.to_copy.len()).await;
+        let split_above = context.settings.split_above;
+        let width = pass::width(&picture.to_copy, context.settings.copy_workers, split_above);
+        let (permits, workers) = take_permits(&context.copy_permits, width).await;
         let (build_permits, builders) = take_permits(&context.build_permits, plan.statements.len()).await;
         let total = picture.to_copy.len();
         board.database(&name, |view| {
@@ -513,12 +524,17 @@ impl Database {
             control_database: context.control_database.clone(),
             subscription: subscription.oid,
             max_snapshot_age: context.settings.max_snapshot_age,
+            split_above,
         };
+        // Whether the stream ran before or was stopped by somebody who is gone: its worker must have come to rest.
+        subscription::await_stopped(self.destination().await?, subscription.oid)
+            .await
+            .map_err(Error::doing("waiting for the apply worker to stop"))?;
         let (events, mut happened) = mpsc::unbounded_channel();
         let (signals, mut signalled) = mpsc::unbounded_channel();
-        for table in &picture.attached {
+        for &(table, bytes) in &picture.attached {
             // The receiver lives until the end of this function.
-            let _ = signals.send(schema::Signal::TableCopied(*table));
+            let _ = signals.send(schema::Signal::TableCopied { table, bytes });
         }
         let (stop, stopped) = watch::channel(false);
         let mut mode = self.mode.clone();
@@ -560,12 +576,12 @@ impl Database {
         Ok(())
     }
 
-    async fn build_rest(&mut self, attached: &[u32]) -> Result<(), Error> {
+    async fn build_rest(&mut self, attached: &[(u32, i64)]) -> Result<(), Error> {
         let plan = self.plan().await?;
         let (permits, workers) = take_permits(&self.context.build_permits, plan.statements.len()).await;
         let (signals, mut signalled) = mpsc::unbounded_channel();
-        for table in attached {
-            let _ = signals.send(schema::Signal::TableCopied(*table));
+        for &(table, bytes) in attached {
+            let _ = signals.send(schema::Signal::TableCopied { table, bytes });
         }
         let _ = signals.send(schema::Signal::CopyOver);
         let board = self.context.board.clone();
@@ -592,7 +608,7 @@ impl Database {
         let (permits, workers) = take_permits(&self.context.build_permits, plan.statements.len()).await;
         let (signals, mut signalled) = mpsc::unbounded_channel();
         for table in plan.statements.iter().filter_map(|s| s.table) {
-            let _ = signals.send(schema::Signal::TableCopied(table));
+            let _ = signals.send(schema::Signal::TableCopied { table, bytes: 0 });
         }
         let _ = signals.send(schema::Signal::CopyOver);
         let board = self.context.board.clone();
@@ -668,7 +684,7 @@ fn self_handle(
             *attached += 1;
             board.database(database, |view| view.set_stage(&table.schema, &table.name, TableStage::Attached(lsn)));
             // The receiver lives as long as the build does.
-            let _ = signals.send(schema::Signal::TableCopied(table.oid));
+            let _ = signals.send(schema::Signal::TableCopied { table: table.oid, bytes: table.bytes });
         }
         pass::Event::Failed(table, reason) => {
             tracing::warn!(table = table.label(), reason, "the table can't be copied");

@@ -18,7 +18,8 @@ use crate::ledger;
 use crate::monitor::board::{Board, Phase};
 use crate::monitor::projection::{self, Projection};
 use crate::postgres::{self, Endpoint, Session, retry};
-use crate::provision::{carry, control, roles};
+use crate::provision::{carry, control, roles, schema};
+use crate::stream::{Names, resync, subscription};
 use crate::{cleanup, cutover, preflight};
 
 /// How long a mapping that was refused waits before it is looked at again.
@@ -376,6 +377,15 @@ impl Mapping {
                     }
                     // Taken up as soon as every fact holds again.
                     Kind::Cutover(_) | Kind::Complete => {}
+                    Kind::Resync { database, table } => {
+                        request::started(control, request.id).await.map_err(doing("beginning a resync"))?;
+                        let (ok, report) = match self.resync(context, database.as_deref(), table.as_deref()).await {
+                            Ok(tables) => (true, json!({ "tables": tables })),
+                            Err(error) => (false, json!({ "error": error })),
+                        };
+                        self.board.event("", "info", format!("resync: {report}"));
+                        self.answer(control, &request, ok, &report).await?;
+                    }
                     Kind::Unsupported(kind) => {
                         let report = json!({ "error": format!("this version of pg-migrator can't {kind} yet") });
                         self.answer(control, &request, false, &report).await?;
@@ -418,6 +428,30 @@ impl Mapping {
         request::finished(control, request.id, ok, report).await.map_err(doing("answering a request"))
     }
 
+    /// Detaches what is to be copied anew; the databases' tasks find it not copied and go on from there. Gives the number
+    /// of tables, or what went wrong, in words.
+    async fn resync(&self, context: &Context, database: Option<&str>, table: Option<&str>) -> Result<usize, String> {
+        let words = |error: &dyn std::fmt::Display| error.to_string();
+        if table.is_some() && database.is_none() {
+            return Err("name the database of the table as well".to_owned());
+        }
+        let source = self.source.connect(&self.source.instance.database).await.map_err(|e| words(&e))?;
+        let selected = databases(&self.source, &source, &self.settings).await.map_err(|e| words(&e))?;
+        let chosen: Vec<_> = selected.into_iter().filter(|(_, name)| database.is_none_or(|d| d == name)).collect();
+        if chosen.is_empty() {
+            return Err(format!("there is no database {:?} in this mapping", database.unwrap_or_default()));
+        }
+        let mut tables = 0;
+        for (oid, name) in chosen {
+            let names = Names::new(&context.mapping, oid);
+            let mut session = schema::session(&self.destination, &name).await.map_err(|e| words(&e))?;
+            let found = subscription::observe(&session, &names).await.map_err(|e| retry::message(&e))?;
+            let Some(found) = found else { continue };
+            tables += resync::detach(&mut session, &names, found, table).await.map_err(|e| words(&e))?;
+        }
+        Ok(tables)
+    }
+
     /// Starts a task for every selected database that has none.
     async fn start_databases(
         &self,
@@ -430,7 +464,11 @@ impl Mapping {
         for (oid, name) in databases(&self.source, &source, &self.settings).await? {
             if known.insert(name.clone(), oid).is_none() {
                 let span = tracing::info_span!("database", database = name);
-                self.board.database(&name, |_| {});
+                // What an earlier task of this database established says nothing any more.
+                self.board.database(&name, |view| {
+                    view.phase = Phase::Pending;
+                    view.checks.clear();
+                });
                 let database = Database::new(context.clone(), name, oid, mode.subscribe());
                 tasks.spawn(database.run().instrument(span));
             }
@@ -449,8 +487,7 @@ impl Mapping {
         request::started(control, request.id).await.map_err(doing("beginning the cutover"))?;
         self.board.lock().phase = Some(Phase::CuttingOver);
         projection.write(control).await.map_err(doing("writing the projection"))?;
-        let began = request.started_at.and_then(|t| t.elapsed().ok()).unwrap_or_default();
-        match cutover::run(context, limit.saturating_sub(began)).await {
+        match cutover::run(context, limit).await {
             Ok(report) => {
                 self.answer(control, request, true, &json!(report)).await?;
                 self.board.event("", "info", format!("cut over in {:.3} s", report.seconds));
@@ -463,7 +500,13 @@ impl Mapping {
             Err(error) => {
                 self.answer(control, request, false, &json!({ "error": error.to_string() })).await?;
                 self.board.event("", "error", format!("the cutover was undone: {error}"));
-                self.board.lock().phase = None;
+                let mut view = self.board.lock();
+                view.phase = None;
+                // What was established before the attempt says nothing any more.
+                for database in view.databases.values_mut() {
+                    database.phase = Phase::Pending;
+                    database.checks.clear();
+                }
             }
         }
         projection.write(control).await.map_err(doing("writing the projection"))

@@ -29,6 +29,13 @@ pub enum Kind {
     Pause,
     /// Go on after a pause.
     Resume,
+    /// Copy anew: everything, one database, or one of its tables.
+    Resync {
+        /// The database; without it all of them.
+        database: Option<String>,
+        /// The table, as `schema.table`; without it all of the database.
+        table: Option<String>,
+    },
     /// Something that this version can't do yet, by name.
     Unsupported(String),
 }
@@ -87,6 +94,10 @@ pub async fn open(control: &Client, mapping: &str) -> Result<Vec<Request>, tokio
                 "complete" => Kind::Complete,
                 "pause" => Kind::Pause,
                 "resume" => Kind::Resume,
+                "resync" => {
+                    let text = |key: &str| arguments[key].as_str().map(str::to_owned);
+                    Kind::Resync { database: text("database"), table: text("table") }
+                }
                 other => Kind::Unsupported(other.to_owned()),
             };
             Request { id: row.get("id"), kind, started_at: row.get("started_at"), requested_at: row.get("requested_at") }

@@ -3,6 +3,7 @@
 //! In: the tables of a database. Out: native logical replication that applies every change after each table's own position.
 
 pub mod publication;
+pub mod resync;
 pub mod sequences;
 pub mod slot;
 pub mod subscription;

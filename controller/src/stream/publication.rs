@@ -319,6 +319,7 @@ mod tests {
                 kind: Kind::ReplicaIdentity,
                 object: "t".into(),
                 detail: identity_detail(&table(identity.clone(), false, None)),
+                age: std::time::Duration::ZERO,
             };
             assert_eq!(original_identity(&effect), Some(identity));
         }

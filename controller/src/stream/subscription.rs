@@ -1,6 +1,7 @@
 //! The subscription in the destination database, and which tables are attached to it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use tokio_postgres::Client;
@@ -123,6 +124,24 @@ async fn alter(destination: &Client, name: &str, action: &str, doing: &'static s
         .batch_execute(&format!("ALTER SUBSCRIPTION {} {action}", quote::ident(name)))
         .await
         .map_err(|source| Error::Statement { name: name.to_owned(), doing, source })
+}
+
+/// Waits until no apply worker of a disabled subscription runs any more. A worker that is told to stop first ends the
+/// transaction it is in: up to then its position moves on, and a table attached behind it would lose changes.
+pub async fn await_stopped(destination: &Client, subscription: u32) -> Result<(), tokio_postgres::Error> {
+    // A worker that is being started has a slot but no process yet: two looks in a row must find none.
+    let mut quiet = 0;
+    while quiet < 2 {
+        let row = destination
+            .query_one(
+                "SELECT count(*) FROM pg_catalog.pg_stat_subscription WHERE subid = $1 AND pid IS NOT NULL",
+                &[&subscription],
+            )
+            .await?;
+        quiet = if row.get::<_, i64>(0) == 0 { quiet + 1 } else { 0 };
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 /// Removes a subscription without touching the source: its slot is dropped there by us, in a step of its own, so that

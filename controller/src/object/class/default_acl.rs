@@ -1,8 +1,10 @@
 //! Default privileges: last of all, since they would change what is made after them.
 
+use std::collections::HashMap;
+
 use tokio_postgres::Row;
 
-use crate::object::acl::{Grant, difference, read_grants};
+use crate::object::acl::{Grant, difference, numbered, read_grants};
 use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
@@ -54,8 +56,10 @@ impl Definition for DefaultAcl {
     fn statements(&self, object: &Object, _: &Context<'_>, drafts: &mut Vec<Draft>) {
         let schema = self.schema.as_ref().map(|schema| format!(" IN SCHEMA {}", ident(schema))).unwrap_or_default();
         let prefix = format!("ALTER DEFAULT PRIVILEGES FOR ROLE {}{schema}", ident(&self.role));
+        let mut numbers = HashMap::new();
         for (_, phrase) in difference(&self.base, &self.grants, &self.role, "", self.kind) {
-            drafts.push(Draft::about(object, Part::Acl, format!("{prefix} {phrase}")).section(Section::AfterData));
+            let draft = Draft::about(object, Part::Acl(0), format!("{prefix} {phrase}")).section(Section::AfterData);
+            drafts.push(numbered(draft, &mut numbers));
         }
     }
 }

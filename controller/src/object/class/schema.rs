@@ -1,38 +1,37 @@
-//! Schemas. `public` is born with the database, so it is brought to the source's state: owner, privileges, name, or gone.
+//! Schemas. `public` is born with the database, so it is brought to the source's state: owner, privileges, or gone.
 
 use tokio_postgres::Row;
 
 use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
-use crate::plan::draft::{Context, Draft};
+use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::ident;
 
 /// The class.
 pub const CLASS: Class = Class { name: "schema", query: include_str!("schema.sql"), read };
 
-/// The OID of the schema that every database is born with.
-pub const PUBLIC: u32 = 2200;
+/// The schema that every database is born with.
+pub const PUBLIC: &str = "public";
 
 /// A schema.
 #[derive(Debug)]
 pub enum Schema {
     /// Made by a user.
     Made,
-    /// `public`, perhaps under another name.
+    /// `public`.
     Public,
-    /// `public` was dropped.
+    /// `public` was dropped or renamed.
     PublicGone,
 }
 
 fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     let oid: u32 = row.try_get("oid")?;
-    let name: Option<String> = row.try_get("name")?;
-    let definition = match (oid, &name) {
-        (PUBLIC, None) => Schema::PublicGone,
-        (PUBLIC, Some(_)) => Schema::Public,
+    let name: String = row.try_get("name")?;
+    let definition = match (oid, name.as_str()) {
+        (0, _) => Schema::PublicGone,
+        (_, PUBLIC) => Schema::Public,
         _ => Schema::Made,
     };
-    let name = name.unwrap_or_else(|| "public".to_owned());
     catalog.push(Object {
         id: ObjectId::new(CatalogTable::NAMESPACE, oid),
         parent: None,
@@ -46,12 +45,16 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
 }
 
 impl Definition for Schema {
-    fn statements(&self, object: &Object, _: &Context<'_>, drafts: &mut Vec<Draft>) {
+    fn statements(&self, object: &Object, context: &Context<'_>, drafts: &mut Vec<Draft>) {
         let sql = match self {
             Self::Made => format!("CREATE SCHEMA {}", object.face.target),
-            Self::Public if object.name.name == "public" => return,
-            Self::Public => format!("ALTER SCHEMA \"public\" RENAME TO {}", object.face.target),
-            Self::PublicGone => "DROP SCHEMA IF EXISTS \"public\"".to_owned(),
+            // It is born with a comment.
+            Self::Public if context.catalog.comments.iter().any(|comment| comment.on == object.id) => return,
+            Self::Public => {
+                drafts.push(Draft::about(object, Part::Comment, format!("COMMENT ON SCHEMA {} IS NULL", object.face.target)));
+                return;
+            }
+            Self::PublicGone => format!("DROP SCHEMA IF EXISTS {}", object.face.target),
         };
         drafts.push(Draft::create(object, Section::BeforeData, sql));
     }

@@ -366,3 +366,115 @@ fn pg_class(object: &Object, condition: &str) -> String {
 pub fn relation_exists(target: &str) -> String {
     format!("SELECT pg_catalog.to_regclass({}) IS NOT NULL", literal(target))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::plan::draft::Repairs;
+    use crate::plan::{Options, ReplicaIdentityChange};
+    use crate::postgres::ServerVersion;
+
+    fn table() -> Table {
+        Table {
+            is_partitioned: false,
+            schema: "s".into(),
+            unlogged: false,
+            partition_key: None,
+            bound: None,
+            parents: Vec::new(),
+            of_type: None,
+            options: vec!["fillfactor=70".into()],
+            toast_options: vec!["autovacuum_enabled=false".into()],
+            replica_identity: ReplicaIdentity::Default,
+            row_security: false,
+            force_row_security: true,
+            access_method: None,
+        }
+    }
+
+    fn column(number: i16, name: &str, data_type: &str) -> Column {
+        Column {
+            number,
+            name: name.into(),
+            data_type: data_type.into(),
+            collation: None,
+            not_null: false,
+            is_local: true,
+            is_inherited: false,
+            identity: None,
+            generated: false,
+            storage: None,
+            compression: None,
+            statistics: None,
+            options: Vec::new(),
+            default_oid: None,
+            default: None,
+        }
+    }
+
+    fn object(definition: Table) -> Object {
+        Object {
+            id: ObjectId::class(7),
+            parent: None,
+            name: ObjectName { class: CLASS.name, schema: "s".into(), parent: String::new(), name: "t\"1".into() },
+            face: Face::new("TABLE", qualified("s", "t\"1")),
+            owner: None,
+            table: Some(7),
+            definition: Box::new(definition),
+        }
+    }
+
+    fn drafts(catalog: &Catalog, options: &Options, object: &Object) -> Vec<Draft> {
+        let mut drafts = Vec::new();
+        object.definition.statements(object, &Context { catalog, options, repairs: &Repairs::default() }, &mut drafts);
+        drafts
+    }
+
+    #[test]
+    fn every_name_is_quoted() {
+        let mut catalog = Catalog::new(ServerVersion(150_000));
+        let mut text = column(2, "sel\"ect", "text");
+        text.collation = Some("pg_catalog.\"C\"".into());
+        text.compression = Some("lz4");
+        text.default_oid = Some(99);
+        text.default = Some("'x'::text".into());
+        text.not_null = true;
+        catalog.columns.insert(7, vec![column(1, "We ird", "integer"), text]);
+        assert_eq!(
+            drafts(&catalog, &Options::default(), &object(table()))[0].sql,
+            "CREATE TABLE \"s\".\"t\"\"1\" (\n    \"We ird\" integer,\n    \
+             \"sel\"\"ect\" text COMPRESSION lz4 COLLATE pg_catalog.\"C\" DEFAULT 'x'::text NOT NULL\n)\n\
+             WITH (\"fillfactor\"='70', \"toast\".\"autovacuum_enabled\"='false')"
+        );
+    }
+
+    #[test]
+    fn a_table_without_columns_is_made() {
+        let mut plain = table();
+        plain.options.clear();
+        plain.toast_options.clear();
+        let drafts = drafts(&Catalog::new(ServerVersion(150_000)), &Options::default(), &object(plain));
+        assert_eq!(drafts[0].sql, "CREATE TABLE \"s\".\"t\"\"1\" ()");
+    }
+
+    #[test]
+    fn the_original_replica_identity_comes_back_at_the_cutover() {
+        let change = ReplicaIdentityChange { original: ReplicaIdentity::Default, streaming: ReplicaIdentity::Full };
+        let options = Options { replica_identity: HashMap::from([(7, change)]) };
+        let drafts = drafts(&Catalog::new(ServerVersion(150_000)), &options, &object(table()));
+        let identity: Vec<_> = drafts.iter().filter(|draft| draft.sql.contains("REPLICA IDENTITY")).collect();
+        assert_eq!(identity[0].sql, "ALTER TABLE ONLY \"s\".\"t\"\"1\" REPLICA IDENTITY FULL");
+        assert_eq!(identity[1].sql, "ALTER TABLE ONLY \"s\".\"t\"\"1\" REPLICA IDENTITY DEFAULT");
+        assert_eq!(identity[1].section, Section::AtCutover);
+        assert_eq!(identity[1].undo.as_ref(), Some(&identity[0].sql));
+    }
+
+    #[test]
+    fn row_security_is_forced_only_at_the_cutover() {
+        let drafts = drafts(&Catalog::new(ServerVersion(150_000)), &Options::default(), &object(table()));
+        let forced = drafts.iter().find(|draft| draft.sql.contains("FORCE ROW")).map(|draft| draft.section);
+        assert_eq!(forced, Some(Section::AtCutover));
+    }
+}

@@ -1,0 +1,309 @@
+//! A worker of a pass: one session on each side, and one job after the other.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::part::{Range, Split};
+use super::pass::{Error, Event, Settings, open_writer};
+use super::pipe::{self, Progress};
+use super::schedule::{Job, Queue};
+use super::table::Table;
+use crate::postgres::{Lsn, Session, quote, retry};
+
+/// What a worker shares with the others of its pass.
+pub(super) struct Worker {
+    pub settings: Settings,
+    pub lsn: Lsn,
+    pub began: Instant,
+    pub queue: Arc<Mutex<Queue>>,
+    pub events: mpsc::UnboundedSender<Event>,
+    pub stop: tokio::sync::watch::Receiver<bool>,
+}
+
+/// Whether a failure is the table's own or breaks the worker.
+enum Failure {
+    Table(String),
+    Session(Error),
+}
+
+impl Failure {
+    /// A statement that failed while a table was worked on: the table's fault, unless it may go well the next time.
+    fn of(source: tokio_postgres::Error, doing: &'static str) -> Self {
+        if retry::is_transient(&source) {
+            Self::Session(Error::Session { doing, source })
+        } else {
+            Self::Table(retry::message(&source))
+        }
+    }
+}
+
+/// A worker with its sessions.
+struct Sessions {
+    reader: Session,
+    writer: Session,
+    /// By schema and owner: whether the owner may use the schema.
+    usage: HashMap<(String, String), bool>,
+}
+
+/// What surrounds the writing of a table's rows.
+struct AsOwner {
+    /// Whatever a table runs while it is loaded, runs with its owner's rights, not with ours.
+    begin: String,
+    end: String,
+}
+
+impl Worker {
+    /// Works until nothing is left to do.
+    pub async fn run(self, reader: Session) -> Result<(), Error> {
+        let writer = open_writer(&self.settings).await?;
+        let mut sessions = Sessions { reader, writer, usage: HashMap::new() };
+        while let Some(job) = self.next() {
+            match job {
+                Job::Table(table) => {
+                    let progress = Arc::new(Progress::default());
+                    self.tell(Event::Started(table.clone(), Arc::clone(&progress)));
+                    match self.copy(&mut sessions, &table, &progress).await {
+                        Ok(rows) => {
+                            tracing::debug!(table = table.label(), rows, "copied and attached");
+                            self.tell(Event::Attached(table, self.lsn));
+                        }
+                        Err(Failure::Table(reason)) => {
+                            sessions.roll_back().await?;
+                            self.tell(Event::Failed(table, reason));
+                        }
+                        Err(Failure::Session(error)) => return Err(error),
+                    }
+                }
+                Job::Part(split, range) => {
+                    if range.is_first() {
+                        self.tell(Event::Started(split.table.clone(), Arc::clone(&split.progress)));
+                    }
+                    match self.copy_part(&mut sessions, &split, range).await {
+                        Ok(false) => {}
+                        Ok(true) => {
+                            tracing::info!(table = split.table.label(), "copied in parts and attached");
+                            self.tell(Event::Attached(split.table.clone(), self.lsn));
+                        }
+                        Err(Failure::Table(reason)) => {
+                            let first = split.give_up();
+                            sessions.roll_back().await?;
+                            if first {
+                                self.tell(Event::Failed(split.table.clone(), reason));
+                            }
+                        }
+                        Err(Failure::Session(error)) => {
+                            split.give_up();
+                            return Err(error);
+                        }
+                    }
+                }
+            }
+        }
+        // The reader's transaction has nothing to commit, and ending it lets the source's vacuum go on.
+        sessions.reader.batch_execute("ROLLBACK").await.map_err(|source| Error::Session { doing: "ending the snapshot", source })
+    }
+
+    fn next(&self) -> Option<Job> {
+        let only_begun = *self.stop.borrow() || self.began.elapsed() >= self.settings.max_snapshot_age;
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take(only_begun)
+    }
+
+    fn tell(&self, event: Event) {
+        // Whoever listened has been stopped; then the work is about to be stopped as well.
+        let _ = self.events.send(event);
+    }
+
+    fn attach(&self, table: &Table) -> String {
+        format!(
+            "SELECT pg_temp.attach({}, {}::pg_catalog.regclass, '{}');",
+            self.settings.subscription,
+            quote::literal(&table.sql_name()),
+            self.lsn
+        )
+    }
+
+    async fn copy(&self, sessions: &mut Sessions, table: &Table, progress: &Progress) -> Result<u64, Failure> {
+        let owner = sessions.as_owner(table).await?;
+        let name = table.sql_name();
+        let columns = table.column_list();
+        let emptying = sessions.emptying(table).await?;
+        sessions.begin(&format!("{} {}", owner.begin, emptying.statement(&name))).await?;
+        // Frozen rows are for a file that nobody else sees yet.
+        let options = if emptying == Emptying::Truncate { "WITH (FREEZE)" } else { "" };
+        let rows = sessions
+            .pipe(&format!("COPY {name} {columns} TO STDOUT"), &format!("COPY {name} {columns} FROM STDIN {options}"), progress)
+            .await?;
+        sessions.write(&format!("{} {} COMMIT", owner.end, self.attach(table))).await?;
+        sessions.end_reading().await?;
+        Ok(rows)
+    }
+
+    /// Copies a part; true if it was the last one and the table is attached.
+    async fn copy_part(&self, sessions: &mut Sessions, split: &Split, range: Range) -> Result<bool, Failure> {
+        let table = &split.table;
+        let owner = sessions.as_owner(table).await?;
+        // The others wait here for the first.
+        let file = *split.file.get_or_try_init(|| self.prepare(sessions, split, &owner)).await?;
+        if split.is_given_up() {
+            return Ok(false);
+        }
+        let columns = table.column_list();
+        sessions.begin(&owner.begin).await?;
+        sessions.pipe(&split.copy_to(range), &format!("COPY {} {columns} FROM STDIN", table.sql_name()), &split.progress).await?;
+        // The lock that reading took is still held: the file is the one that was read.
+        if sessions.file(table).await? != file {
+            return Err(Failure::Table("the source rewrote the table while it was being copied in parts".to_owned()));
+        }
+        let turn = split.turn().await;
+        let last = turn.is_last();
+        let attach = if last { self.attach(table) } else { String::new() };
+        sessions.write(&format!("{} {attach} COMMIT", owner.end)).await?;
+        turn.done();
+        sessions.end_reading().await?;
+        Ok(last)
+    }
+
+    /// Empties a table that will be copied in parts; gives the source's file of it.
+    async fn prepare(&self, sessions: &Sessions, split: &Split, owner: &AsOwner) -> Result<u32, Failure> {
+        let table = &split.table;
+        let name = table.sql_name();
+        let emptying = sessions.emptying(table).await?;
+        sessions.begin(&format!("{} {}", owner.begin, emptying.statement(&name))).await?;
+        // Emptying waited for whatever an earlier session of ours still had to commit. Had that attached the table, then the rows
+        // are the stream's, and must stay. Each statement sees what was committed before it.
+        let attached = sessions
+            .writer
+            .query_one(
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid = $1::text::pg_catalog.regclass)",
+                &[&name],
+            )
+            .await
+            .map_err(|source| Failure::of(source, "emptying a table"))?;
+        if attached.get(0) {
+            return Err(Failure::Session(Error::Overtaken { table: table.label() }));
+        }
+        sessions.write(&format!("{} COMMIT", owner.end)).await?;
+        sessions
+            .reader
+            .batch_execute(&format!("LOCK TABLE ONLY {name} IN ACCESS SHARE MODE"))
+            .await
+            .map_err(|source| Failure::of(source, "reading"))?;
+        let file = sessions.file(table).await?;
+        sessions.end_reading().await?;
+        Ok(file)
+    }
+}
+
+/// How a table is emptied before it is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Emptying {
+    /// The usual way.
+    Truncate,
+    /// A table that is copied anew while foreign keys of other tables point to it can't be truncated. As a replica, the
+    /// session deletes its rows without touching theirs.
+    Delete,
+}
+
+impl Emptying {
+    fn statement(self, table: &str) -> String {
+        match self {
+            Self::Truncate => format!("TRUNCATE TABLE ONLY {table}"),
+            Self::Delete => format!("DELETE FROM ONLY {table}"),
+        }
+    }
+}
+
+impl Sessions {
+    async fn emptying(&self, table: &Table) -> Result<Emptying, Failure> {
+        let row = self
+            .writer
+            .query_one(
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint
+                                WHERE contype = 'f' AND confrelid = $1::text::pg_catalog.regclass AND conrelid <> confrelid)",
+                &[&table.sql_name()],
+            )
+            .await
+            .map_err(|source| Failure::of(source, "emptying a table"))?;
+        Ok(if row.get(0) { Emptying::Delete } else { Emptying::Truncate })
+    }
+
+    /// Opens a transaction on the destination with its first statements, and a savepoint on the source.
+    async fn begin(&self, statements: &str) -> Result<(), Failure> {
+        let write = format!("BEGIN; {statements}");
+        let (read, written) = tokio::join!(self.reader.batch_execute("SAVEPOINT copy"), self.writer.batch_execute(&write));
+        read.map_err(|source| Failure::Session(Error::Session { doing: "reading", source }))?;
+        written.map_err(|source| Failure::of(source, "writing"))
+    }
+
+    async fn write(&self, statements: &str) -> Result<(), Failure> {
+        self.writer.batch_execute(statements).await.map_err(|source| Failure::of(source, "writing"))
+    }
+
+    async fn pipe(&self, copy_to: &str, copy_from: &str, progress: &Progress) -> Result<u64, Failure> {
+        pipe::run(&self.reader, copy_to, &self.writer, copy_from, progress).await.map_err(|error| match error {
+            pipe::Error::Source(source) | pipe::Error::Destination(source) if retry::is_transient(&source) => {
+                Failure::Session(Error::Session { doing: "moving rows", source })
+            }
+            error => Failure::Table(error.to_string()),
+        })
+    }
+
+    async fn end_reading(&self) -> Result<(), Failure> {
+        self.reader
+            .batch_execute("RELEASE SAVEPOINT copy")
+            .await
+            .map_err(|source| Failure::Session(Error::Session { doing: "reading", source }))
+    }
+
+    async fn roll_back(&self) -> Result<(), Error> {
+        let doing = "after a table that failed";
+        self.reader.batch_execute("ROLLBACK TO SAVEPOINT copy").await.map_err(|source| Error::Session { doing, source })?;
+        self.writer.batch_execute("ROLLBACK").await.map_err(|source| Error::Session { doing, source })
+    }
+
+    /// The file on the source that holds a table's rows now, whatever the snapshot sees.
+    async fn file(&self, table: &Table) -> Result<u32, Failure> {
+        let row = self
+            .reader
+            .query_one("SELECT pg_catalog.pg_relation_filenode($1::oid::regclass)", &[&table.oid])
+            .await
+            .map_err(|source| Failure::of(source, "looking for a table's file"))?;
+        row.get::<_, Option<u32>>(0).ok_or_else(|| Failure::Table("the table is no longer on the source".to_owned()))
+    }
+
+    /// An owner may lack USAGE on his table's schema; then he is lent it, for a transaction alone.
+    async fn as_owner(&mut self, table: &Table) -> Result<AsOwner, Failure> {
+        let key = (table.schema.clone(), table.owner.clone());
+        let may = if let Some(may) = self.usage.get(&key) {
+            *may
+        } else {
+            let row = self
+                .writer
+                .query_one(
+                    "SELECT pg_catalog.has_schema_privilege($1::text::name, $2::text, 'USAGE')",
+                    &[&table.owner, &table.schema],
+                )
+                .await
+                .map_err(|source| Failure::Session(Error::Session { doing: "writing", source }))?;
+            let may = row.get(0);
+            self.usage.insert(key, may);
+            may
+        };
+        let (schema, owner) = (quote::ident(&table.schema), quote::ident(&table.owner));
+        let set_role = format!("SET LOCAL ROLE {owner};");
+        if may {
+            return Ok(AsOwner { begin: set_role, end: "RESET ROLE;".to_owned() });
+        }
+        Ok(AsOwner {
+            // Two such transactions at the same time would change the same row of the catalog.
+            begin: format!(
+                "SELECT pg_advisory_xact_lock(hashtextextended('pg-migrator lent privileges', 0)); \
+                 GRANT USAGE ON SCHEMA {schema} TO {owner}; {set_role}"
+            ),
+            end: format!("RESET ROLE; REVOKE USAGE ON SCHEMA {schema} FROM {owner};"),
+        })
+    }
+}
