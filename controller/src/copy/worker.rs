@@ -1,6 +1,7 @@
 //! A worker of a pass: one session on each side, and one job after the other.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use super::pipe::{self, Progress};
 use super::schedule::{Job, Queue};
 use super::table::Table;
 use crate::postgres::{Lsn, Session, quote, retry};
+use crate::provision::statistics;
 
 /// What a worker shares with the others of its pass.
 pub(super) struct Worker {
@@ -44,6 +46,7 @@ impl Failure {
 struct Sessions {
     reader: Session,
     writer: Session,
+    statistics: statistics::Reader,
     /// By schema and owner: whether the owner may use the schema.
     usage: HashMap<(String, String), bool>,
 }
@@ -59,7 +62,10 @@ impl Worker {
     /// Works until nothing is left to do.
     pub async fn run(self, reader: Session) -> Result<(), Error> {
         let writer = open_writer(&self.settings).await?;
-        let mut sessions = Sessions { reader, writer, usage: HashMap::new() };
+        let statistics = statistics::Reader::new(&reader, reader.version())
+            .await
+            .map_err(|source| Error::Session { doing: "looking for statistics", source })?;
+        let mut sessions = Sessions { reader, writer, statistics, usage: HashMap::new() };
         while let Some(job) = self.next() {
             match job {
                 Job::Table(table) => {
@@ -129,7 +135,14 @@ impl Worker {
         let owner = sessions.as_owner(table).await?;
         let name = table.sql_name();
         let columns = table.column_list();
-        sessions.begin(&format!("{} TRUNCATE TABLE ONLY {name}", owner.begin)).await?;
+        let write = format!("BEGIN; {} TRUNCATE TABLE ONLY {name}", owner.begin);
+        let read = async {
+            sessions.set_savepoint().await?;
+            sessions.statistics(table).await
+        };
+        let (statistics, written) = tokio::join!(read, sessions.write(&write));
+        let statistics = statistics?;
+        written?;
         let rows = sessions
             .pipe(
                 &format!("COPY {name} {columns} TO STDOUT"),
@@ -137,9 +150,40 @@ impl Worker {
                 progress,
             )
             .await?;
-        sessions.write(&format!("{} {} COMMIT", owner.end, self.attach(table))).await?;
+        self.commit(sessions, table, &owner, rows, &statistics).await?;
         sessions.end_reading().await?;
         Ok(rows)
+    }
+
+    /// Ends the transaction that has brought the (last) rows: statistics, attach, commit. A table whose statistics are refused is attached
+    /// without them.
+    async fn commit(
+        &self,
+        sessions: &Sessions,
+        table: &Table,
+        owner: &AsOwner,
+        rows: u64,
+        statistics: &Result<String, String>,
+    ) -> Result<(), Failure> {
+        let attach = self.attach(table);
+        let statistics = match statistics {
+            Ok(sql) if rows > 0 => sql,
+            Ok(_) => return sessions.write(&format!("{} {attach} COMMIT", owner.end)).await,
+            Err(reason) => {
+                sessions.write(&format!("{} {attach} COMMIT", owner.end)).await?;
+                self.tell(Event::WithoutStatistics(table.clone(), reason.clone()));
+                return Ok(());
+            }
+        };
+        let relation = statistics::relation(&table.schema, &table.name, rows);
+        let all = format!("{} SAVEPOINT statistics; {relation}; {statistics} {attach} COMMIT", owner.end);
+        let Err(error) = sessions.writer.batch_execute(&all).await else { return Ok(()) };
+        if retry::is_transient(&error) || sessions.writer.batch_execute("ROLLBACK TO SAVEPOINT statistics").await.is_err() {
+            return Err(Failure::of(error, "writing"));
+        }
+        sessions.write(&format!("{attach} COMMIT")).await?;
+        self.tell(Event::WithoutStatistics(table.clone(), retry::message(&error)));
+        Ok(())
     }
 
     /// Copies a part; true if it was the last one and the table is attached.
@@ -160,8 +204,13 @@ impl Worker {
         }
         let turn = split.turn().await;
         let last = turn.is_last();
-        let attach = if last { self.attach(table) } else { String::new() };
-        sessions.write(&format!("{} {attach} COMMIT", owner.end)).await?;
+        if last {
+            let statistics = sessions.statistics(table).await?;
+            let rows = split.progress.rows.load(Ordering::Relaxed);
+            self.commit(sessions, table, &owner, rows, &statistics).await?;
+        } else {
+            sessions.write(&format!("{} COMMIT", owner.end)).await?;
+        }
         turn.done();
         sessions.end_reading().await?;
         Ok(last)
@@ -201,13 +250,37 @@ impl Sessions {
     /// Opens a transaction on the destination with its first statements, and a savepoint on the source.
     async fn begin(&self, statements: &str) -> Result<(), Failure> {
         let write = format!("BEGIN; {statements}");
-        let (read, written) = tokio::join!(self.reader.batch_execute("SAVEPOINT copy"), self.writer.batch_execute(&write));
-        read.map_err(|source| Failure::Session(Error::Session { doing: "reading", source }))?;
-        written.map_err(|source| Failure::of(source, "writing"))
+        let (read, written) = tokio::join!(self.set_savepoint(), self.write(&write));
+        read?;
+        written
+    }
+
+    async fn set_savepoint(&self) -> Result<(), Failure> {
+        self.reader
+            .batch_execute("SAVEPOINT copy")
+            .await
+            .map_err(|source| Failure::Session(Error::Session { doing: "reading", source }))
     }
 
     async fn write(&self, statements: &str) -> Result<(), Failure> {
         self.writer.batch_execute(statements).await.map_err(|source| Failure::of(source, "writing"))
+    }
+
+    /// What gives a table's columns the source's statistics, or why there is nothing. To be called after the savepoint.
+    async fn statistics(&self, table: &Table) -> Result<Result<String, String>, Failure> {
+        if table.bytes == 0 {
+            return Ok(Ok(String::new()));
+        }
+        match self.statistics.columns(&self.reader, &table.schema, &table.name, false).await {
+            Ok(sql) => Ok(Ok(sql.map(|sql| sql + ";").unwrap_or_default())),
+            Err(error) => {
+                self.reader
+                    .batch_execute("ROLLBACK TO SAVEPOINT copy")
+                    .await
+                    .map_err(|source| Failure::Session(Error::Session { doing: "reading", source }))?;
+                Ok(Err(retry::message(&error)))
+            }
+        }
     }
 
     async fn pipe(&self, copy_to: &str, copy_from: &str, progress: &Progress) -> Result<u64, Failure> {

@@ -16,7 +16,7 @@ use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::monitor::board::{Phase, TableStage};
 use crate::plan::{self, Plan, Section};
 use crate::postgres::{self, Session, quote, retry};
-use crate::provision::{carry, databases, schema};
+use crate::provision::{carry, databases, schema, statistics};
 use crate::stream::slot;
 use crate::stream::subscription::{self, Subscription, TableState};
 use crate::stream::{Names, publication};
@@ -625,6 +625,14 @@ impl Database {
         )
         .await?;
         drop(permits);
+        self.source().await?;
+        self.destination().await?;
+        if let (Some(source), Some(destination)) = (&self.source, &self.destination) {
+            let left = statistics::carry_rest(source, destination, &self.name)
+                .await
+                .map_err(Error::doing("carrying statistics over"))?;
+            board.set_findings(&self.name, "statistics of the rest", left);
+        }
         self.statements_open = findings.len();
         board.set_findings(&self.name, "finish", findings);
         self.finished = true;
@@ -685,6 +693,9 @@ fn self_handle(
             board.database(database, |view| view.set_stage(&table.schema, &table.name, TableStage::Attached(lsn)));
             // The receiver lives as long as the build does.
             let _ = signals.send(schema::Signal::TableCopied { table: table.oid, bytes: table.bytes });
+        }
+        pass::Event::WithoutStatistics(table, reason) => {
+            board.add_finding("statistics", statistics::finding(database, table.sql_name(), reason));
         }
         pass::Event::Failed(table, reason) => {
             tracing::warn!(table = table.label(), reason, "the table can't be copied");
