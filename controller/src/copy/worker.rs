@@ -1,6 +1,6 @@
 //! A worker of a pass: one session on each side, and one job after the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -47,6 +47,8 @@ struct Sessions {
     reader: Session,
     writer: Session,
     statistics: statistics::Reader,
+    /// Schema and name of tables that others refer to.
+    referenced: HashSet<(String, String)>,
     /// By schema and owner: whether the owner may use the schema.
     usage: HashMap<(String, String), bool>,
 }
@@ -65,7 +67,9 @@ impl Worker {
         let statistics = statistics::Reader::new(&reader, reader.version())
             .await
             .map_err(|source| Error::Session { doing: "looking for statistics", source })?;
-        let mut sessions = Sessions { reader, writer, statistics, usage: HashMap::new() };
+        let referenced =
+            referenced(&writer).await.map_err(|source| Error::Session { doing: "looking for foreign keys", source })?;
+        let mut sessions = Sessions { reader, writer, statistics, referenced, usage: HashMap::new() };
         while let Some(job) = self.next() {
             match job {
                 Job::Table(table) => {
@@ -135,7 +139,10 @@ impl Worker {
         let owner = sessions.as_owner(table).await?;
         let name = table.sql_name();
         let columns = table.column_list();
-        let write = format!("BEGIN; {} TRUNCATE TABLE ONLY {name}", owner.begin);
+        let emptying = sessions.emptying(table);
+        let write = format!("BEGIN; {} {}", owner.begin, emptying.statement(&name));
+        // Frozen rows are for a file that nobody else sees yet.
+        let options = if emptying == Emptying::Truncate { "WITH (FREEZE)" } else { "" };
         let read = async {
             sessions.set_savepoint().await?;
             sessions.statistics(table).await
@@ -144,11 +151,7 @@ impl Worker {
         let statistics = statistics?;
         written?;
         let rows = sessions
-            .pipe(
-                &format!("COPY {name} {columns} TO STDOUT"),
-                &format!("COPY {name} {columns} FROM STDIN WITH (FREEZE)"),
-                progress,
-            )
+            .pipe(&format!("COPY {name} {columns} TO STDOUT"), &format!("COPY {name} {columns} FROM STDIN {options}"), progress)
             .await?;
         self.commit(sessions, table, &owner, rows, &statistics).await?;
         sessions.end_reading().await?;
@@ -220,7 +223,7 @@ impl Worker {
     async fn prepare(&self, sessions: &Sessions, split: &Split, owner: &AsOwner) -> Result<u32, Failure> {
         let table = &split.table;
         let name = table.sql_name();
-        sessions.begin(&format!("{} TRUNCATE TABLE ONLY {name}", owner.begin)).await?;
+        sessions.begin(&format!("{} {}", owner.begin, sessions.emptying(table).statement(&name))).await?;
         // Emptying waited for whatever an earlier session of ours still had to commit. Had that attached the table, then the rows
         // are the stream's, and must stay. Each statement sees what was committed before it.
         let attached = sessions
@@ -246,7 +249,45 @@ impl Worker {
     }
 }
 
+/// How a table is emptied before it is filled. Either way waits until nobody else writes to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Emptying {
+    /// The usual way.
+    Truncate,
+    /// A table that is copied anew while foreign keys of other tables point to it can't be truncated. As a replica, the
+    /// session deletes its rows without touching theirs.
+    Delete,
+}
+
+impl Emptying {
+    fn statement(self, table: &str) -> String {
+        match self {
+            Self::Truncate => format!("TRUNCATE TABLE ONLY {table}"),
+            Self::Delete => format!("LOCK TABLE ONLY {table} IN SHARE ROW EXCLUSIVE MODE; DELETE FROM ONLY {table}"),
+        }
+    }
+}
+
+/// Tables that others refer to: they are when tables are copied anew, for foreign keys come after the first copy.
+async fn referenced(writer: &Session) -> Result<HashSet<(String, String)>, tokio_postgres::Error> {
+    let rows = writer
+        .query(
+            "SELECT DISTINCT n.nspname, c.relname
+             FROM pg_catalog.pg_constraint k
+             JOIN pg_catalog.pg_class c ON c.oid = k.confrelid
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             WHERE k.contype = 'f' AND k.conrelid <> k.confrelid",
+            &[],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
 impl Sessions {
+    fn emptying(&self, table: &Table) -> Emptying {
+        if self.referenced.contains(&(table.schema.clone(), table.name.clone())) { Emptying::Delete } else { Emptying::Truncate }
+    }
+
     /// Opens a transaction on the destination with its first statements, and a savepoint on the source.
     async fn begin(&self, statements: &str) -> Result<(), Failure> {
         let write = format!("BEGIN; {statements}");
