@@ -26,6 +26,8 @@ use crate::{object, preflight};
 const TABLE_COOLS_FOR: Duration = Duration::from_mins(1);
 /// A step that fails for longer than this is no passing trouble any more.
 const FAILING_IS_AN_ERROR_AFTER: Duration = Duration::from_mins(1);
+/// The source's tables are read again after so many times as long as reading them took.
+const LOOKING_SHARE: u32 = 20;
 /// A refused database is looked at again after this long.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 
@@ -99,6 +101,8 @@ pub struct Database {
     in_step: bool,
     statements_open: usize,
     failed: HashMap<u32, Instant>,
+    /// The source's tables, and until when they need not be read again.
+    tables: Option<(Instant, Arc<Vec<Table>>)>,
     /// Since when every step has failed.
     failing_since: Option<Instant>,
     watcher: Watcher,
@@ -134,6 +138,7 @@ impl Database {
             in_step: false,
             statements_open: 0,
             failed: HashMap::new(),
+            tables: None,
             failing_since: None,
             watcher: Watcher::default(),
         }
@@ -283,7 +288,7 @@ impl Database {
         let source = self.source().await?;
         let slot = slot::observe(source, &names).await.map_err(Error::doing("looking at the slot"))?;
         let published = publication::observe(source, &names).await.map_err(Error::doing("looking at the publication"))?;
-        let tables = table::read(source).await.map_err(Error::doing("reading the source's tables"))?;
+        let tables = self.tables().await?;
         let mut subscription = None;
         let mut states = HashMap::new();
         if target == Target::Ours {
@@ -325,6 +330,19 @@ impl Database {
         };
         let attached = covered.iter().filter(|t| state(t).is_some()).map(|t| (t.oid, t.bytes)).collect();
         Ok(Picture { observed, subscription, to_copy, attached })
+    }
+
+    /// The source's tables, as of a moment ago: looking at them takes long where they are many, and each step looks.
+    async fn tables(&mut self) -> Result<Arc<Vec<Table>>, Error> {
+        if let Some((until, tables)) = &self.tables
+            && Instant::now() < *until
+        {
+            return Ok(Arc::clone(tables));
+        }
+        let began = Instant::now();
+        let tables = Arc::new(table::read(self.source().await?).await.map_err(Error::doing("reading the source's tables"))?);
+        self.tables = Some((Instant::now() + LOOKING_SHARE * began.elapsed(), Arc::clone(&tables)));
+        Ok(tables)
     }
 
     fn show_tables<'s>(&self, tables: &[&Table], state: impl Fn(&Table) -> Option<&'s TableState>) {
