@@ -79,6 +79,8 @@ pub enum Event {
     Started(Table, Arc<Progress>),
     /// Copied and attached as of this position.
     Attached(Table, Lsn),
+    /// Attached without what the source's planner knows of it, for this reason.
+    WithoutStatistics(Table, String),
     /// Could not be copied; the others go on.
     Failed(Table, String),
 }

@@ -16,7 +16,7 @@ use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::monitor::board::{Phase, TableStage};
 use crate::plan::{self, Plan, Section};
 use crate::postgres::{self, Session, quote, retry};
-use crate::provision::{carry, databases, schema};
+use crate::provision::{carry, databases, schema, statistics};
 use crate::stream::slot;
 use crate::stream::subscription::{self, Subscription, TableState};
 use crate::stream::{Names, publication, resync};
@@ -30,6 +30,8 @@ const TABLE_COOLS_AT_MOST: Duration = Duration::from_hours(1);
 const FAILING_IS_AN_ERROR_AFTER: Duration = Duration::from_mins(1);
 /// Statements that failed are tried once more after this long.
 const FINISH_AGAIN_AFTER: Duration = Duration::from_mins(2);
+/// The source's tables are read again after so many times as long as reading them took.
+const LOOKING_SHARE: u32 = 20;
 /// A refused database is looked at again after this long.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 
@@ -103,6 +105,8 @@ pub struct Database {
     in_step: bool,
     statements_open: usize,
     failed: HashMap<u32, Cooling>,
+    /// The source's tables, and until when they need not be read again.
+    tables: Option<(Instant, Arc<Vec<Table>>)>,
     /// Since when every step has failed.
     failing_since: Option<Instant>,
     /// When what failed is to be tried once more.
@@ -154,6 +158,7 @@ impl Database {
             in_step: false,
             statements_open: 0,
             failed: HashMap::new(),
+            tables: None,
             failing_since: None,
             retry_finish_at: None,
             watcher: Watcher::default(),
@@ -344,7 +349,7 @@ impl Database {
         let source = self.source().await?;
         let slot = slot::observe(source, &names).await.map_err(Error::doing("looking at the slot"))?;
         let published = publication::observe(source, &names).await.map_err(Error::doing("looking at the publication"))?;
-        let tables = table::read(source).await.map_err(Error::doing("reading the source's tables"))?;
+        let tables = self.tables().await?;
         let mut subscription = None;
         let mut states = HashMap::new();
         if target == Target::Ours {
@@ -392,6 +397,19 @@ impl Database {
         };
         let attached = covered.iter().filter(|t| state(t).is_some()).map(|t| (t.oid, t.bytes)).collect();
         Ok(Picture { observed, subscription, to_copy, attached })
+    }
+
+    /// The source's tables, as of a moment ago: looking at them takes long where they are many, and each step looks.
+    async fn tables(&mut self) -> Result<Arc<Vec<Table>>, Error> {
+        if let Some((until, tables)) = &self.tables
+            && Instant::now() < *until
+        {
+            return Ok(Arc::clone(tables));
+        }
+        let began = Instant::now();
+        let tables = Arc::new(table::read(self.source().await?).await.map_err(Error::doing("reading the source's tables"))?);
+        self.tables = Some((Instant::now() + LOOKING_SHARE * began.elapsed(), Arc::clone(&tables)));
+        Ok(tables)
     }
 
     fn show_tables<'s>(&self, tables: &[&Table], state: impl Fn(&Table) -> Option<&'s TableState>) {
@@ -763,6 +781,14 @@ impl Database {
         )
         .await?;
         drop(permits);
+        self.source().await?;
+        self.destination().await?;
+        if let (Some(source), Some(destination)) = (&self.source, &self.destination) {
+            let left = statistics::carry_rest(source, destination, &self.name)
+                .await
+                .map_err(Error::doing("carrying statistics over"))?;
+            board.set_findings(&self.name, "statistics of the rest", left);
+        }
         board.set_findings(&self.name, "finish", last.clone());
         findings.extend(last);
         self.statements_open = findings.len() + missing;
@@ -831,6 +857,9 @@ fn self_handle(
             board.database(database, |view| view.set_stage(&table.schema, &table.name, TableStage::Attached(lsn)));
             // The receiver lives as long as the build does.
             let _ = signals.send(schema::Signal::TableCopied { table: table.oid, bytes: table.bytes });
+        }
+        pass::Event::WithoutStatistics(table, reason) => {
+            board.add_finding("statistics", statistics::finding(database, table.sql_name(), reason));
         }
         pass::Event::Failed(table, reason) => {
             tracing::warn!(table = table.label(), reason, "the table can't be copied");
