@@ -122,6 +122,8 @@ pub struct Object {
 pub struct Catalog {
     /// The source's version.
     pub version: ServerVersion,
+    /// Whether the session that reads is a superuser's.
+    pub superuser: bool,
     /// Objects in the order of [`CLASSES`], extension members left out.
     pub objects: Vec<Object>,
     /// Dependencies between objects, by catalog OIDs.
@@ -146,6 +148,8 @@ pub struct Catalog {
     pub labels: Vec<label::Label>,
     /// Privileges that differ from the built-in default.
     pub acls: Vec<acl::Acl>,
+    /// Publications that are our own.
+    pub ignored_publications: Vec<String>,
     /// What can't be carried over.
     pub findings: Vec<Finding>,
     by_id: HashMap<ObjectId, usize>,
@@ -158,6 +162,7 @@ impl Catalog {
     pub fn new(version: ServerVersion) -> Self {
         Self {
             version,
+            superuser: false,
             objects: Vec::new(),
             edges: Vec::new(),
             aliases: HashMap::new(),
@@ -170,11 +175,17 @@ impl Catalog {
             comments: Vec::new(),
             labels: Vec::new(),
             acls: Vec::new(),
+            ignored_publications: Vec::new(),
             findings: Vec::new(),
             by_id: HashMap::new(),
             indexes: HashMap::new(),
             members: HashMap::new(),
         }
+    }
+
+    /// What the session that reads is like.
+    fn session(&self) -> query::Session {
+        query::Session { version: self.version, superuser: self.superuser }
     }
 
     /// Whether the object was made by an extension, and so is made by `CREATE EXTENSION` on the destination.
@@ -240,32 +251,37 @@ const SESSION: &str = "SET search_path = ''; SET datestyle = 'ISO, YMD'; SET int
 /// committed catalogs all the same). Changes settings of the session: `search_path` becomes empty, date, interval, float and
 /// string forms are pinned; a rollback of the caller's transaction takes that back.
 ///
-/// Publications named in `ignored_publications` (our own) are not reported as left behind.
+/// Publications named in `ignored_publications` (our own) are left out. A session that is not a superuser's gets all that it may see,
+/// and findings about what it may not.
 pub async fn introspect(client: &Client, version: ServerVersion, ignored_publications: &[String]) -> Result<Catalog, Error> {
     client.batch_execute(SESSION).await.map_err(Error::Session)?;
+    let row = client.query_one("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user", &[]).await;
     let mut catalog = Catalog::new(version);
+    catalog.superuser = row.and_then(|row| row.try_get(0)).map_err(Error::Session)?;
+    catalog.ignored_publications = ignored_publications.to_vec();
     edge::read(client, &mut catalog).await?;
     for class in CLASSES {
-        each_row(client, version, class.name, class.query, |row| (class.read)(row, &mut catalog)).await?;
+        let session = catalog.session();
+        each_row(client, session, class.name, class.query, |row| (class.read)(row, &mut catalog)).await?;
     }
     comment::read(client, &mut catalog).await?;
     label::read(client, &mut catalog).await?;
     acl::read(client, &mut catalog).await?;
-    uncovered::read(client, &mut catalog, ignored_publications).await?;
+    uncovered::read(client, &mut catalog).await?;
     Ok(catalog)
 }
 
 /// Runs a catalog query and hands over its rows one by one, so that a large result is never held whole.
 async fn each_row(
     client: &Client,
-    version: ServerVersion,
+    session: query::Session,
     class: &'static str,
     sql: &str,
     mut take: impl FnMut(&Row) -> Result<(), tokio_postgres::Error>,
 ) -> Result<(), Error> {
     let failed = |source| Error::Query { class, source };
     let none: [&str; 0] = [];
-    let rows = client.query_raw(&query::adapt(sql, version), none).await.map_err(failed)?;
+    let rows = client.query_raw(&query::adapt(sql, session), none).await.map_err(failed)?;
     let mut rows = pin!(rows);
     while let Some(row) = rows.try_next().await.map_err(failed)? {
         take(&row).map_err(failed)?;

@@ -14,16 +14,16 @@ const QUERY: &str = include_str!("uncovered.sql");
 const NAMED: usize = 20;
 
 /// Adds a finding for each kind of object that is present and that no class reads.
-pub(super) async fn read(client: &Client, catalog: &mut Catalog, ignored_publications: &[String]) -> Result<(), Error> {
+pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), Error> {
     let mut left: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    each_row(client, catalog.version, "uncovered", QUERY, |row| {
+    each_row(client, catalog.session(), "uncovered", QUERY, |row| {
         let class: String = row.try_get("class")?;
         let name: String = row.try_get("name")?;
         let id = row
             .try_get::<_, Option<u32>>("oid")?
             .map(|oid| Ok::<_, tokio_postgres::Error>(ObjectId::new(CatalogTable(row.try_get("catalog")?), oid)))
             .transpose()?;
-        let ours = class == "publication" && ignored_publications.contains(&name);
+        let ours = class == "publication" && catalog.ignored_publications.contains(&name);
         let covered = CLASSES.iter().any(|covered| covered.name == class);
         if !ours && !covered && !id.is_some_and(|id| catalog.is_member(id)) {
             left.entry(class).or_default().push(name);

@@ -6,7 +6,7 @@ WHERE p.oid >= 16384
   AND p.prokind = 'a' -- since 11
 -- before 11: AND p.proisagg
 UNION ALL
-SELECT CASE WHEN t.typisdefined THEN 'base_type' ELSE 'shell_type' END, 1247, t.oid, pg_catalog.format('%I.%I', n.nspname, t.typname)
+SELECT 'base_type', 1247, t.oid, pg_catalog.format('%I.%I', n.nspname, t.typname)
 FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 WHERE t.oid >= 16384 AND (t.typtype = 'b' OR NOT t.typisdefined)
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_type element WHERE element.typarray = t.oid)

@@ -42,7 +42,10 @@ pub async fn session(destination: &Endpoint, database: &str) -> Result<Session, 
     session
         .batch_execute(
             "SET session_replication_role = replica; SET event_triggers = off; SET check_function_bodies = off;
-             SET synchronous_commit = off; SET default_tablespace = ''; SET maintenance_work_mem = '256MB'",
+             SET synchronous_commit = off; SET default_tablespace = ''; SET maintenance_work_mem = '256MB';
+             -- User mappings and subscriptions carry passwords, which must not reach the server's log or statistics.
+             SET log_statement = none; SET log_min_duration_statement = -1; SET log_min_error_statement = panic;
+             SET \"pg_stat_statements.track_utility\" = off",
         )
         .await
         .map_err(|source| Error::Session { database: database.to_owned(), source })?;
@@ -73,7 +76,7 @@ pub async fn before_data(
     let broken = |source| Error::Session { database: database.to_owned(), source };
     let statements: Vec<&Statement> = statements.iter().filter(|s| s.section == Section::BeforeData).collect();
     for batch in statements.chunks(BATCH) {
-        let text: Vec<&str> = batch.iter().map(|s| s.sql.as_str()).collect();
+        let text: Vec<&str> = batch.iter().map(|s| s.executable()).collect();
         // The newline ends a comment that a view or function may end with.
         let together = format!("BEGIN;\n{}\n;COMMIT", text.join("\n;\n"));
         if let Err(error) = session.batch_execute(&together).await {
@@ -82,7 +85,7 @@ pub async fn before_data(
             }
             session.batch_execute("ROLLBACK").await.map_err(broken)?;
             for statement in batch {
-                if let Err(error) = session.batch_execute(&statement.sql).await {
+                if let Err(error) = session.batch_execute(statement.executable()).await {
                     if retry::is_transient(&error) {
                         return Err(broken(error));
                     }
@@ -193,7 +196,7 @@ pub async fn build(
                 session(destination, database).await?
             };
             running.insert(next);
-            let sql = statements[next].sql.clone();
+            let sql = statements[next].executable().to_owned();
             tasks.spawn(
                 async move {
                     let result = session.batch_execute(&sql).await;
@@ -246,6 +249,7 @@ mod tests {
     fn statement(table: Option<u32>, after: &[usize]) -> Statement {
         Statement {
             sql: String::new(),
+            secret: None,
             object: ObjectName { class: "index", schema: String::new(), parent: String::new(), name: String::new() },
             section: Section::AfterData,
             table,

@@ -59,7 +59,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         face: Face::new("CONSTRAINT", format!("{} ON {on}{target}", ident(&check.name))),
         name: ObjectName { class: CLASS.name, schema, parent: parent_name, name: check.name.clone() },
         owner: None,
-        table: (relation != 0).then_some(relation),
+        table: (catalog.tables.get(&relation) == Some(&false)).then_some(relation),
         definition: Box::new(CheckObject { check: check.clone(), parent: target }),
     });
     if added {

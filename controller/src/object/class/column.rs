@@ -40,6 +40,8 @@ pub struct Column {
     pub statistics: Option<i32>,
     /// `n_distinct=…`
     pub options: Vec<String>,
+    /// What the foreign server is told: `column_name=…`
+    pub foreign_options: Vec<String>,
     /// OID of the default in `pg_attrdef`.
     pub default_oid: Option<u32>,
     /// The default's or generated column's expression.
@@ -89,6 +91,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         },
         statistics: row.try_get("statistics")?,
         options: row.try_get::<_, Option<Vec<String>>>("options")?.unwrap_or_default(),
+        foreign_options: row.try_get::<_, Option<Vec<String>>>("foreign_options")?.unwrap_or_default(),
         default_oid: row.try_get("default_oid")?,
         default: row.try_get("default_expression")?,
     };

@@ -52,12 +52,12 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
 }
 
 impl Definition for Range {
-    fn statements(&self, object: &Object, _: &Context<'_>, drafts: &mut Vec<Draft>) {
+    fn statements(&self, object: &Object, context: &Context<'_>, drafts: &mut Vec<Draft>) {
         let mut sql = format!("CREATE TYPE {} AS RANGE (subtype = {}", object.face.target, self.subtype);
         for (option, name) in &self.options {
             let _ = write!(sql, ", {option} = {name}");
         }
         sql.push(')');
-        drafts.push(Draft::create(object, Section::BeforeData, sql));
+        super::base_type::with_shell(object, context, Draft::create(object, Section::BeforeData, sql), drafts);
     }
 }
