@@ -7,18 +7,22 @@
 //! - `class/<class>.{rs,sql}`: one pair a class. The query gives a row an object; `read` makes an [`Object`] of it;
 //!   its [`Definition`] writes the DDL. A new class is such a pair and one line in [`CLASSES`].
 //! - `owner`, `comment`, `acl`, `label`, `dependence`: what every class has, written once.
+//! - `coverage`: what of each class is carried over, as documentation.
 //! - `edge`: `pg_depend`, from which `plan` derives the order.
+//! - `removed`: what the destination's version does not have any more.
 //! - `uncovered`: what is there and no class reads, so that nothing is left behind in silence.
 
 pub mod acl;
 pub mod class;
 pub mod comment;
+pub mod coverage;
 pub mod dependence;
 pub mod edge;
 pub mod id;
 pub mod label;
 pub mod owner;
 mod query;
+mod removed;
 mod uncovered;
 
 use std::collections::HashMap;
@@ -54,6 +58,30 @@ pub enum Error {
     },
 }
 
+/// What belongs to an object besides its definition, and is carried by the cross-cutting parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beyond {
+    /// Its owner.
+    Owner,
+    /// Its comment.
+    Comment,
+    /// Its security labels.
+    Label,
+    /// Its privileges.
+    Privileges,
+}
+
+/// What of a class is carried over: the table in `docs/objects.md` is made of this.
+#[derive(Debug)]
+pub struct Covers {
+    /// What its objects may have besides their definition.
+    pub beyond: &'static [Beyond],
+    /// States that are brought about after the making, in words.
+    pub states: &'static str,
+    /// The files of `tests/fixtures`, without `.sql`, that have objects of this class.
+    pub fixtures: &'static [&'static str],
+}
+
 /// One class of objects: where it is read and what becomes of a row.
 pub struct Class {
     /// The class's name, as used in [`ObjectName::class`].
@@ -62,6 +90,8 @@ pub struct Class {
     pub query: &'static str,
     /// Takes one row of the query into the catalog.
     pub read: fn(&Row, &mut Catalog) -> Result<(), tokio_postgres::Error>,
+    /// What of it is carried over.
+    pub covers: Covers,
 }
 
 impl fmt::Debug for Class {
@@ -268,6 +298,7 @@ pub async fn introspect(client: &Client, version: ServerVersion, ignored_publica
     label::read(client, &mut catalog).await?;
     acl::read(client, &mut catalog).await?;
     uncovered::read(client, &mut catalog).await?;
+    removed::read(client, &mut catalog).await?;
     Ok(catalog)
 }
 

@@ -2,13 +2,18 @@
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::ident;
 
 /// The class.
-pub const CLASS: Class = Class { name: "access_method", query: include_str!("access_method.sql"), read };
+pub const CLASS: Class = Class {
+    name: "access_method",
+    query: include_str!("access_method.sql"),
+    read,
+    covers: Covers { beyond: &[Beyond::Comment], states: "", fixtures: &["access_method", "access_method_12"] },
+};
 
 /// An access method.
 #[derive(Debug)]

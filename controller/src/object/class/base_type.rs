@@ -2,13 +2,22 @@
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{literal, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "base_type", query: include_str!("base_type.sql"), read };
+pub const CLASS: Class = Class {
+    name: "base_type",
+    query: include_str!("base_type.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
+        states: "names of types that were never completed",
+        fixtures: &["base_type"],
+    },
+};
 
 /// The functions of a type, in the order in which the query gives them.
 const FUNCTIONS: [&str; 8] = ["INPUT", "OUTPUT", "RECEIVE", "SEND", "TYPMOD_IN", "TYPMOD_OUT", "ANALYZE", "SUBSCRIPT"];

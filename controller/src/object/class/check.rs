@@ -2,13 +2,18 @@
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, literal, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "check", query: include_str!("check.sql"), read };
+pub const CLASS: Class = Class {
+    name: "check",
+    query: include_str!("check.sql"),
+    read,
+    covers: Covers { beyond: &[Beyond::Comment], states: "not valid", fixtures: &["constraint", "table", "domain"] },
+};
 
 /// A check constraint, as its table or domain sees it.
 #[derive(Debug, Clone)]

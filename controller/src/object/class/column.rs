@@ -4,11 +4,20 @@ use std::fmt::Write as _;
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, ObjectId};
 use crate::postgres::quote::{ident, qualified};
 
 /// The class; it gives no objects, but the columns of others.
-pub const CLASS: Class = Class { name: "column", query: include_str!("column.sql"), read };
+pub const CLASS: Class = Class {
+    name: "column",
+    query: include_str!("column.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Comment, Beyond::Label, Beyond::Privileges],
+        states: "statistics target, storage, compression, options",
+        fixtures: &["table", "table_12", "table_14"],
+    },
+};
 
 /// A column.
 #[derive(Debug, Clone)]

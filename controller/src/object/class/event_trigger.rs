@@ -3,13 +3,22 @@
 use tokio_postgres::Row;
 
 use super::trigger::Firing;
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, literal};
 
 /// The class.
-pub const CLASS: Class = Class { name: "event_trigger", query: include_str!("event_trigger.sql"), read };
+pub const CLASS: Class = Class {
+    name: "event_trigger",
+    query: include_str!("event_trigger.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label],
+        states: "off until the cutover, then disabled, replica, always",
+        fixtures: &["event_trigger"],
+    },
+};
 
 /// An event trigger.
 #[derive(Debug)]

@@ -5,13 +5,18 @@ use std::fmt::Write as _;
 use secrecy::SecretString;
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, literal};
 
 /// The class.
-pub const CLASS: Class = Class { name: "foreign_data_wrapper", query: include_str!("foreign_data_wrapper.sql"), read };
+pub const CLASS: Class = Class {
+    name: "foreign_data_wrapper",
+    query: include_str!("foreign_data_wrapper.sql"),
+    read,
+    covers: Covers { beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Privileges], states: "", fixtures: &["foreign"] },
+};
 
 /// What stands for a secret where a statement is shown.
 pub const HIDDEN: &str = "'********'";

@@ -4,12 +4,21 @@ use tokio_postgres::Row;
 
 use super::foreign_data_wrapper::{Options, looks_secret};
 use super::table::{Foreign, Table, parents};
-use crate::object::{Catalog, CatalogTable, Class, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Face, Object, ObjectId};
 use crate::plan::ObjectName;
 use crate::postgres::quote::{ident, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "foreign_table", query: include_str!("foreign_table.sql"), read };
+pub const CLASS: Class = Class {
+    name: "foreign_table",
+    query: include_str!("foreign_table.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
+        states: "attached as a partition",
+        fixtures: &["foreign"],
+    },
+};
 
 fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     let (schema, name): (String, String) = (row.try_get("schema")?, row.try_get("name")?);

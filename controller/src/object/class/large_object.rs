@@ -5,13 +5,22 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 
 use crate::object::acl::{Grant, as_grantor, difference, numbered, read_grants};
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::ident;
 
 /// The class.
-pub const CLASS: Class = Class { name: "large_object", query: include_str!("large_object.sql"), read };
+pub const CLASS: Class = Class {
+    name: "large_object",
+    query: include_str!("large_object.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
+        states: "",
+        fixtures: &["large_object"],
+    },
+};
 
 /// A few large objects of one owner and the same privileges: there may be millions.
 #[derive(Debug)]

@@ -4,13 +4,18 @@ use std::fmt::Write as _;
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "operator_class", query: include_str!("operator_class.sql"), read };
+pub const CLASS: Class = Class {
+    name: "operator_class",
+    query: include_str!("operator_class.sql"),
+    read,
+    covers: Covers { beyond: &[Beyond::Owner, Beyond::Comment], states: "", fixtures: &["operator_class"] },
+};
 
 /// An operator class.
 #[derive(Debug)]

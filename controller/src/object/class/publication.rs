@@ -7,13 +7,22 @@ use std::fmt::Write as _;
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, literal};
 
 /// The class.
-pub const CLASS: Class = Class { name: "publication", query: include_str!("publication.sql"), read };
+pub const CLASS: Class = Class {
+    name: "publication",
+    query: include_str!("publication.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label],
+        states: "made at the cutover",
+        fixtures: &["publication", "publication_15"],
+    },
+};
 
 /// A publication.
 #[derive(Debug)]

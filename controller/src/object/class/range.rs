@@ -4,13 +4,22 @@ use std::fmt::Write as _;
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::qualified;
 
 /// The class.
-pub const CLASS: Class = Class { name: "range", query: include_str!("range.sql"), read };
+pub const CLASS: Class = Class {
+    name: "range",
+    query: include_str!("range.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
+        states: "",
+        fixtures: &["range", "range_14", "range_canonical"],
+    },
+};
 
 /// A range type.
 #[derive(Debug)]

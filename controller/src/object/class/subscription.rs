@@ -6,14 +6,23 @@ use tokio_postgres::Row;
 
 use super::foreign_data_wrapper::HIDDEN;
 use crate::finding::{Finding, Severity};
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, ident_list, literal};
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// The class.
-pub const CLASS: Class = Class { name: "subscription", query: include_str!("subscription.sql"), read };
+pub const CLASS: Class = Class {
+    name: "subscription",
+    query: include_str!("subscription.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label],
+        states: "made disabled, never connected",
+        fixtures: &["subscription"],
+    },
+};
 
 /// A subscription.
 #[derive(Debug)]

@@ -9,13 +9,22 @@ use tokio_postgres::Row;
 use super::column::{Column, options_list};
 use super::foreign_data_wrapper::Options;
 use crate::finding::{Finding, Severity};
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, ReplicaIdentity, Section};
 use crate::postgres::quote::{ident, literal, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "table", query: include_str!("table.sql"), read };
+pub const CLASS: Class = Class {
+    name: "table",
+    query: include_str!("table.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
+        states: "replica identity, row security (forced at the cutover), attached as a partition",
+        fixtures: &["table", "table_12", "table_14", "partition", "partition_12", "acl"],
+    },
+};
 
 /// A table that this one takes columns from, or is a partition of.
 #[derive(Debug)]

@@ -4,13 +4,18 @@ use tokio_postgres::Row;
 
 use super::foreign_data_wrapper::Options;
 use crate::finding::{Finding, Severity};
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::ident;
 
 /// The class.
-pub const CLASS: Class = Class { name: "user_mapping", query: include_str!("user_mapping.sql"), read };
+pub const CLASS: Class = Class {
+    name: "user_mapping",
+    query: include_str!("user_mapping.sql"),
+    read,
+    covers: Covers { beyond: &[], states: "", fixtures: &["foreign"] },
+};
 
 /// A user mapping.
 #[derive(Debug)]
