@@ -21,6 +21,7 @@ pub mod edge;
 pub mod id;
 pub mod label;
 pub mod owner;
+pub mod parameter;
 mod query;
 mod removed;
 mod uncovered;
@@ -35,6 +36,7 @@ use tokio_postgres::{Client, Row};
 pub use class::CLASSES;
 pub use edge::{Edge, EdgeKind};
 pub use id::{CatalogTable, ObjectId};
+pub use parameter::{ParameterGrants, parameter_grants};
 
 use crate::finding::Finding;
 use crate::plan::draft::{Context, Draft};
