@@ -33,8 +33,12 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     let id = ObjectId::new(CatalogTable::TYPE, row.try_get("oid")?);
     let (schema, name): (String, String) = (row.try_get("schema")?, row.try_get("name")?);
     let mut options = Vec::new();
+    // The server cuts the name that it makes up at a byte, be it within a character: no client can say such a name.
+    let multirange_name = row.try_get::<_, Option<Vec<u8>>>("multirange_name")?.map(String::from_utf8).and_then(Result::ok);
+    if let (Some(schema), Some(name)) = (row.try_get::<_, Option<&str>>("multirange_schema")?, &multirange_name) {
+        options.push(("multirange_type_name", qualified(schema, name)));
+    }
     for (option, schema, name) in [
-        ("multirange_type_name", "multirange_schema", "multirange_name"),
         ("subtype_opclass", "opclass_schema", "opclass_name"),
         ("collation", "collation_schema", "collation_name"),
         ("canonical", "canonical_schema", "canonical_name"),
