@@ -23,10 +23,8 @@ const ROWS: &str = "
 
 async fn arrive(major: u32, sample: Sample) -> Result<()> {
     // Nobody but pg-migrator may bring statistics.
-    let (source, destination) = tokio::try_join!(
-        Cluster::of(major).set("autovacuum", "off").start(),
-        Cluster::of(18).set("autovacuum", "off").start()
-    )?;
+    let (source, destination) =
+        tokio::try_join!(Cluster::of(major).set("autovacuum", "off").start(), Cluster::of(18).set("autovacuum", "off").start())?;
     let pair = Pair { source, destination };
     sample.load(&pair.source, "db", 3).await?;
     pair.source.run("db", "ANALYZE").await?;

@@ -34,7 +34,7 @@ enum Failure {
 impl Failure {
     /// A statement that failed while a table was worked on: the table's fault, unless it may go well the next time.
     fn of(source: tokio_postgres::Error, doing: &'static str) -> Self {
-        if retry::is_transient(&source) {
+        if retry::is_loss_of_session(&source) {
             Self::Session(Error::Session { doing, source })
         } else {
             Self::Table(retry::message(&source))
@@ -51,13 +51,17 @@ struct Sessions {
     referenced: HashSet<(String, String)>,
     /// By schema and owner: whether the owner may use the schema.
     usage: HashMap<(String, String), bool>,
+    enter: tokio_postgres::Statement,
+    leave: tokio_postgres::Statement,
+    /// The way back from the owner's rights: known to nobody else.
+    token: String,
 }
 
-/// What surrounds the writing of a table's rows.
+/// What surrounds the writing of a table's rows: whatever it runs meanwhile, runs with its owner's rights, not with ours.
 struct AsOwner {
-    /// Whatever a table runs while it is loaded, runs with its owner's rights, not with ours.
-    begin: String,
-    end: String,
+    owner: String,
+    lend: String,
+    take_back: String,
 }
 
 impl Worker {
@@ -69,7 +73,12 @@ impl Worker {
             .map_err(|source| Error::Session { doing: "looking for statistics", source })?;
         let referenced =
             referenced(&writer).await.map_err(|source| Error::Session { doing: "looking for foreign keys", source })?;
-        let mut sessions = Sessions { reader, writer, statistics, referenced, usage: HashMap::new() };
+        let preparing = |source| Error::Session { doing: "preparing to load", source };
+        let enter = "SELECT pg_temp.enter_owner((SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1::text), $2::text)";
+        let enter = writer.prepare(enter).await.map_err(preparing)?;
+        let leave = writer.prepare("SELECT pg_temp.leave_owner($1::text)").await.map_err(preparing)?;
+        let token = token()?;
+        let mut sessions = Sessions { reader, writer, statistics, referenced, usage: HashMap::new(), enter, leave, token };
         while let Some(job) = self.next() {
             match job {
                 Job::Table(table) => {
@@ -140,19 +149,23 @@ impl Worker {
         let name = table.sql_name();
         let columns = table.column_list();
         let emptying = sessions.emptying(table);
-        let write = format!("BEGIN; {} {}", owner.begin, emptying.statement(&name));
         // Frozen rows are for a file that nobody else sees yet.
         let options = if emptying == Emptying::Truncate { "WITH (FREEZE)" } else { "" };
-        let read = async {
-            sessions.set_savepoint().await?;
-            sessions.statistics(table).await
+        let write = async {
+            sessions.begin(&owner).await?;
+            sessions.write(&emptying.statement(&name)).await
         };
-        let (statistics, written) = tokio::join!(read, sessions.write(&write));
+        let (statistics, written) = tokio::join!(sessions.statistics(table), write);
         let statistics = statistics?;
         written?;
         let rows = sessions
             .pipe(&format!("COPY {name} {columns} TO STDOUT"), &format!("COPY {name} {columns} FROM STDIN {options}"), progress)
             .await?;
+        // The lock that reading took is still held: the file is the one that is there now.
+        if sessions.was_rewritten(table).await? {
+            return Err(Failure::Table("the source rewrote the table after the snapshot was taken".to_owned()));
+        }
+        sessions.leave().await?;
         self.commit(sessions, table, &owner, rows, &statistics).await?;
         sessions.end_reading().await?;
         Ok(rows)
@@ -171,17 +184,17 @@ impl Worker {
         let attach = self.attach(table);
         let statistics = match statistics {
             Ok(sql) if rows > 0 => sql,
-            Ok(_) => return sessions.write(&format!("{} {attach} COMMIT", owner.end)).await,
+            Ok(_) => return sessions.write(&format!("{} {attach} COMMIT", owner.take_back)).await,
             Err(reason) => {
-                sessions.write(&format!("{} {attach} COMMIT", owner.end)).await?;
+                sessions.write(&format!("{} {attach} COMMIT", owner.take_back)).await?;
                 self.tell(Event::WithoutStatistics(table.clone(), reason.clone()));
                 return Ok(());
             }
         };
         let relation = statistics::relation(&table.schema, &table.name, rows);
-        let all = format!("{} SAVEPOINT statistics; {relation}; {statistics} {attach} COMMIT", owner.end);
+        let all = format!("{} SAVEPOINT statistics; {relation}; {statistics} {attach} COMMIT", owner.take_back);
         let Err(error) = sessions.writer.batch_execute(&all).await else { return Ok(()) };
-        if retry::is_transient(&error) || sessions.writer.batch_execute("ROLLBACK TO SAVEPOINT statistics").await.is_err() {
+        if retry::is_loss_of_session(&error) || sessions.writer.batch_execute("ROLLBACK TO SAVEPOINT statistics").await.is_err() {
             return Err(Failure::of(error, "writing"));
         }
         sessions.write(&format!("{attach} COMMIT")).await?;
@@ -199,20 +212,21 @@ impl Worker {
             return Ok(false);
         }
         let columns = table.column_list();
-        sessions.begin(&owner.begin).await?;
+        sessions.begin(&owner).await?;
         sessions.pipe(&split.copy_to(range), &format!("COPY {} {columns} FROM STDIN", table.sql_name()), &split.progress).await?;
         // The lock that reading took is still held: the file is the one that was read.
-        if sessions.file(table).await? != file {
+        if sessions.file(table).await? != file || sessions.was_rewritten(table).await? {
             return Err(Failure::Table("the source rewrote the table while it was being copied in parts".to_owned()));
         }
         let turn = split.turn().await;
         let last = turn.is_last();
+        sessions.leave().await?;
         if last {
             let statistics = sessions.statistics(table).await?;
             let rows = split.progress.rows.load(Ordering::Relaxed);
             self.commit(sessions, table, &owner, rows, &statistics).await?;
         } else {
-            sessions.write(&format!("{} COMMIT", owner.end)).await?;
+            sessions.write(&format!("{} COMMIT", owner.take_back)).await?;
         }
         turn.done();
         sessions.end_reading().await?;
@@ -223,7 +237,8 @@ impl Worker {
     async fn prepare(&self, sessions: &Sessions, split: &Split, owner: &AsOwner) -> Result<u32, Failure> {
         let table = &split.table;
         let name = table.sql_name();
-        sessions.begin(&format!("{} {}", owner.begin, sessions.emptying(table).statement(&name))).await?;
+        sessions.begin(owner).await?;
+        sessions.write(&sessions.emptying(table).statement(&name)).await?;
         // Emptying waited for whatever an earlier session of ours still had to commit. Had that attached the table, then the rows
         // are the stream's, and must stay. Each statement sees what was committed before it.
         let attached = sessions
@@ -237,7 +252,8 @@ impl Worker {
         if attached.get(0) {
             return Err(Failure::Session(Error::Overtaken { table: table.label() }));
         }
-        sessions.write(&format!("{} COMMIT", owner.end)).await?;
+        sessions.leave().await?;
+        sessions.write(&format!("{} COMMIT", owner.take_back)).await?;
         sessions
             .reader
             .batch_execute(&format!("LOCK TABLE ONLY {name} IN ACCESS SHARE MODE"))
@@ -247,6 +263,13 @@ impl Worker {
         sessions.end_reading().await?;
         Ok(file)
     }
+}
+
+/// A number that nobody guesses, as text.
+fn token() -> Result<String, Error> {
+    let mut bytes = [0_u8; 16];
+    openssl::rand::rand_bytes(&mut bytes).map_err(Error::Token)?;
+    Ok(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
 }
 
 /// How a table is emptied before it is filled. Either way waits until nobody else writes to it.
@@ -288,19 +311,24 @@ impl Sessions {
         if self.referenced.contains(&(table.schema.clone(), table.name.clone())) { Emptying::Delete } else { Emptying::Truncate }
     }
 
-    /// Opens a transaction on the destination with its first statements, and a savepoint on the source.
-    async fn begin(&self, statements: &str) -> Result<(), Failure> {
-        let write = format!("BEGIN; {statements}");
-        let (read, written) = tokio::join!(self.set_savepoint(), self.write(&write));
-        read?;
-        written
+    /// Opens a transaction on the destination, and becomes the owner in it, in a way that what the table runs can't undo
+    /// (the extension's `untrusted.rs`). The source's transaction has its savepoint from the beginning.
+    async fn begin(&self, owner: &AsOwner) -> Result<(), Failure> {
+        self.write(&format!("BEGIN; {}", owner.lend)).await?;
+        self.writer
+            .execute(&self.enter, &[&owner.owner, &self.token])
+            .await
+            .map(drop)
+            .map_err(|source| Failure::of(source, "becoming the owner"))
     }
 
-    async fn set_savepoint(&self) -> Result<(), Failure> {
-        self.reader
-            .batch_execute("SAVEPOINT copy")
+    /// Becomes ourselves again.
+    async fn leave(&self) -> Result<(), Failure> {
+        self.writer
+            .execute(&self.leave, &[&self.token])
             .await
-            .map_err(|source| Failure::Session(Error::Session { doing: "reading", source }))
+            .map(drop)
+            .map_err(|source| Failure::of(source, "becoming ourselves again"))
     }
 
     async fn write(&self, statements: &str) -> Result<(), Failure> {
@@ -326,7 +354,7 @@ impl Sessions {
 
     async fn pipe(&self, copy_to: &str, copy_from: &str, progress: &Progress) -> Result<u64, Failure> {
         pipe::run(&self.reader, copy_to, &self.writer, copy_from, progress).await.map_err(|error| match error {
-            pipe::Error::Source(source) | pipe::Error::Destination(source) if retry::is_transient(&source) => {
+            pipe::Error::Source(source) | pipe::Error::Destination(source) if retry::is_loss_of_session(&source) => {
                 Failure::Session(Error::Session { doing: "moving rows", source })
             }
             error => Failure::Table(error.to_string()),
@@ -335,7 +363,8 @@ impl Sessions {
 
     async fn end_reading(&self) -> Result<(), Failure> {
         self.reader
-            .batch_execute("RELEASE SAVEPOINT copy")
+            // Not RELEASE: this gives the table's lock back, so that nobody on the source waits for the rest of the pass.
+            .batch_execute("ROLLBACK TO SAVEPOINT copy")
             .await
             .map_err(|source| Failure::Session(Error::Session { doing: "reading", source }))
     }
@@ -344,6 +373,22 @@ impl Sessions {
         let doing = "after a table that failed";
         self.reader.batch_execute("ROLLBACK TO SAVEPOINT copy").await.map_err(|source| Error::Session { doing, source })?;
         self.writer.batch_execute("ROLLBACK").await.map_err(|source| Error::Session { doing, source })
+    }
+
+    /// Whether the table has got another file since the snapshot. TRUNCATE and the rewriting forms of ALTER TABLE make a
+    /// table look empty to older snapshots (<https://www.postgresql.org/docs/current/mvcc-caveats.html>), so what was
+    /// read says nothing. `pg_class` is read under the snapshot, the function looks at what is there now.
+    async fn was_rewritten(&self, table: &Table) -> Result<bool, Failure> {
+        let row = self
+            .reader
+            .query_opt(
+                "SELECT c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid::regclass)
+                 FROM pg_catalog.pg_class c WHERE c.oid = $1",
+                &[&table.oid],
+            )
+            .await
+            .map_err(|source| Failure::of(source, "looking for a table's file"))?;
+        Ok(row.is_none_or(|row| row.get(0)))
     }
 
     /// The file on the source that holds a table's rows now, whatever the snapshot sees.
@@ -369,23 +414,23 @@ impl Sessions {
                     &[&table.owner, &table.schema],
                 )
                 .await
-                .map_err(|source| Failure::Session(Error::Session { doing: "writing", source }))?;
+                .map_err(|source| Failure::of(source, "looking at the owner"))?;
             let may = row.get(0);
             self.usage.insert(key, may);
             may
         };
-        let (schema, owner) = (quote::ident(&table.schema), quote::ident(&table.owner));
-        let set_role = format!("SET LOCAL ROLE {owner};");
         if may {
-            return Ok(AsOwner { begin: set_role, end: "RESET ROLE;".to_owned() });
+            return Ok(AsOwner { owner: table.owner.clone(), lend: String::new(), take_back: String::new() });
         }
+        let (schema, owner) = (quote::ident(&table.schema), quote::ident(&table.owner));
         Ok(AsOwner {
+            owner: table.owner.clone(),
             // Two such transactions at the same time would change the same row of the catalog.
-            begin: format!(
+            lend: format!(
                 "SELECT pg_advisory_xact_lock(hashtextextended('pg-migrator lent privileges', 0)); \
-                 GRANT USAGE ON SCHEMA {schema} TO {owner}; {set_role}"
+                 GRANT USAGE ON SCHEMA {schema} TO {owner};"
             ),
-            end: format!("RESET ROLE; REVOKE USAGE ON SCHEMA {schema} FROM {owner};"),
+            take_back: format!("REVOKE USAGE ON SCHEMA {schema} FROM {owner};"),
         })
     }
 }
