@@ -129,13 +129,12 @@ impl Worker {
         let owner = sessions.as_owner(table).await?;
         let name = table.sql_name();
         let columns = table.column_list();
-        sessions.begin(&format!("{} TRUNCATE TABLE ONLY {name}", owner.begin)).await?;
+        let emptying = sessions.emptying(table).await?;
+        sessions.begin(&format!("{} {}", owner.begin, emptying.statement(&name))).await?;
+        // Frozen rows are for a file that nobody else sees yet.
+        let options = if emptying == Emptying::Truncate { "WITH (FREEZE)" } else { "" };
         let rows = sessions
-            .pipe(
-                &format!("COPY {name} {columns} TO STDOUT"),
-                &format!("COPY {name} {columns} FROM STDIN WITH (FREEZE)"),
-                progress,
-            )
+            .pipe(&format!("COPY {name} {columns} TO STDOUT"), &format!("COPY {name} {columns} FROM STDIN {options}"), progress)
             .await?;
         sessions.write(&format!("{} {} COMMIT", owner.end, self.attach(table))).await?;
         sessions.end_reading().await?;
@@ -171,7 +170,8 @@ impl Worker {
     async fn prepare(&self, sessions: &Sessions, split: &Split, owner: &AsOwner) -> Result<u32, Failure> {
         let table = &split.table;
         let name = table.sql_name();
-        sessions.begin(&format!("{} TRUNCATE TABLE ONLY {name}", owner.begin)).await?;
+        let emptying = sessions.emptying(table).await?;
+        sessions.begin(&format!("{} {}", owner.begin, emptying.statement(&name))).await?;
         // Emptying waited for whatever an earlier session of ours still had to commit. Had that attached the table, then the rows
         // are the stream's, and must stay. Each statement sees what was committed before it.
         let attached = sessions
@@ -197,7 +197,39 @@ impl Worker {
     }
 }
 
+/// How a table is emptied before it is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Emptying {
+    /// The usual way.
+    Truncate,
+    /// A table that is copied anew while foreign keys of other tables point to it can't be truncated. As a replica, the
+    /// session deletes its rows without touching theirs.
+    Delete,
+}
+
+impl Emptying {
+    fn statement(self, table: &str) -> String {
+        match self {
+            Self::Truncate => format!("TRUNCATE TABLE ONLY {table}"),
+            Self::Delete => format!("DELETE FROM ONLY {table}"),
+        }
+    }
+}
+
 impl Sessions {
+    async fn emptying(&self, table: &Table) -> Result<Emptying, Failure> {
+        let row = self
+            .writer
+            .query_one(
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint
+                                WHERE contype = 'f' AND confrelid = $1::text::pg_catalog.regclass AND conrelid <> confrelid)",
+                &[&table.sql_name()],
+            )
+            .await
+            .map_err(|source| Failure::of(source, "emptying a table"))?;
+        Ok(if row.get(0) { Emptying::Delete } else { Emptying::Truncate })
+    }
+
     /// Opens a transaction on the destination with its first statements, and a savepoint on the source.
     async fn begin(&self, statements: &str) -> Result<(), Failure> {
         let write = format!("BEGIN; {statements}");

@@ -1,15 +1,18 @@
 //! Executing a plan: the part before the data in order and in batches, the rest as a graph on several sessions.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use super::queue::{Queue, Work};
 use crate::finding::{Finding, Severity};
 use crate::plan::{Section, Statement};
 use crate::postgres::{self, Endpoint, Session, retry};
+
+pub use super::queue::Signal;
 
 /// The plan could not be executed any further; a statement that fails by itself is a finding instead.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +45,10 @@ pub async fn session(destination: &Endpoint, database: &str) -> Result<Session, 
     session
         .batch_execute(
             "SET session_replication_role = replica; SET event_triggers = off; SET check_function_bodies = off;
-             SET synchronous_commit = off; SET default_tablespace = ''; SET maintenance_work_mem = '256MB'",
+             SET synchronous_commit = off; SET default_tablespace = '';
+             SET max_parallel_maintenance_workers = 0;
+             SELECT pg_catalog.set_config('maintenance_work_mem', GREATEST(setting::bigint, 262144) || 'kB', false)
+             FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'",
         )
         .await
         .map_err(|source| Error::Session { database: database.to_owned(), source })?;
@@ -112,57 +118,56 @@ pub async fn already_done(session: &Session, database: &str, statements: &[State
     Ok(done)
 }
 
-/// What [`build`] is told while it runs.
-#[derive(Debug)]
-pub enum Signal {
-    /// The rows of this source table are there: its indexes may be built.
-    TableCopied(u32),
-    /// No further table will come.
-    CopyOver,
-}
+/// What became of one statement.
+type Outcome = (usize, Result<(), tokio_postgres::Error>);
 
-/// Which statements may run, given what has happened. Pure bookkeeping, tested without a server.
-#[derive(Debug)]
-struct Queue {
-    /// Not yet begun, in the plan's order.
-    waiting: BTreeSet<usize>,
-    finished: HashSet<usize>,
-    copied: HashSet<u32>,
-    copy_over: bool,
-}
-
-impl Queue {
-    fn new(selected: impl IntoIterator<Item = usize>, finished: HashSet<usize>) -> Self {
-        let waiting = selected.into_iter().filter(|i| !finished.contains(i)).collect();
-        Self { waiting, finished, copied: HashSet::new(), copy_over: false }
+/// Executes statements that a session was given: several share a transaction. When that fails, each is run by itself, so that a
+/// failure stays with its own statement. Ends early when the session is of no more use.
+async fn execute(session: &Session, work: &[(usize, String)], helpers: usize) -> Vec<Outcome> {
+    if let [(index, sql)] = work {
+        return vec![(*index, execute_one(session, sql, helpers).await)];
     }
-
-    fn note(&mut self, signal: &Signal) {
-        match signal {
-            Signal::TableCopied(table) => {
-                self.copied.insert(*table);
-            }
-            Signal::CopyOver => self.copy_over = true,
+    let text: Vec<&str> = work.iter().map(|(_, sql)| sql.as_str()).collect();
+    // The newline ends a comment that a statement may end with.
+    let together = format!("BEGIN;\n{}\n;COMMIT", text.join("\n;\n"));
+    let Err(error) = session.batch_execute(&together).await else {
+        return work.iter().map(|(index, _)| (*index, Ok(()))).collect();
+    };
+    tracing::debug!(%error, "a batch failed: running its statements one by one");
+    let mut outcomes = Vec::with_capacity(work.len());
+    if let Err(error) = session.batch_execute("ROLLBACK").await {
+        return vec![(work[0].0, Err(error))];
+    }
+    for (index, sql) in work {
+        let outcome = execute_one(session, sql, helpers).await;
+        let over = outcome.as_ref().is_err_and(retry::is_transient);
+        outcomes.push((*index, outcome));
+        if over {
+            break;
         }
     }
+    outcomes
+}
 
-    /// Takes the next statement that may run. A statement whose predecessors are not of this selection does not wait.
-    fn take(&mut self, statements: &[Statement], running: &HashSet<usize>) -> Option<usize> {
-        let next = self.waiting.iter().copied().find(|i| {
-            let statement = &statements[*i];
-            let table_there = match statement.table {
-                Some(table) => self.copied.contains(&table),
-                None => self.copy_over,
-            };
-            table_there && statement.after.iter().all(|p| !self.waiting.contains(p) && !running.contains(p))
-        })?;
-        self.waiting.remove(&next);
-        Some(next)
+/// Executes a statement, again where it collides with another session's.
+async fn execute_one(session: &Session, sql: &str, helpers: usize) -> Result<(), tokio_postgres::Error> {
+    let sql =
+        if helpers == 0 { sql.to_owned() } else { format!("SET LOCAL max_parallel_maintenance_workers = {helpers};\n{sql}") };
+    for _ in 0..COLLISIONS {
+        match session.batch_execute(&sql).await {
+            Err(error) if retry::is_collision(&error) => {
+                tracing::debug!(%error, "collided, running it again");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            result => return result,
+        }
     }
+    session.batch_execute(&sql).await
 }
 
 /// Executes the statements of one section on up to `workers` sessions, each as soon as its table is copied and its
-/// predecessors are done. Ends when none is left, or when nothing that is left can run because its table never came.
+/// predecessors are done, what takes longest first. Ends when none is left, or when nothing that is left can run because its table
+/// never came.
 pub async fn build(
     destination: &Endpoint,
     database: &str,
@@ -176,104 +181,57 @@ pub async fn build(
     let finished = already_done(&first, database, statements).await?;
     let selected: Vec<usize> = (0..statements.len()).filter(|i| statements[*i].section == section).collect();
     done(selected.iter().filter(|i| finished.contains(i)).count());
-    let mut queue = Queue::new(selected, finished);
+    // While the stream runs nothing may hold locks on many tables.
+    let mut queue = Queue::new(statements, selected, &finished, section == Section::AfterData);
     let mut findings = Vec::new();
     let mut idle = vec![first];
     let mut sessions = 1;
-    let mut running = HashSet::new();
-    let mut collisions: HashMap<usize, u32> = HashMap::new();
-    let mut tasks: JoinSet<(Session, usize, Result<(), tokio_postgres::Error>)> = JoinSet::new();
+    let mut tasks: JoinSet<(Session, Work, Vec<Outcome>)> = JoinSet::new();
     loop {
         while !idle.is_empty() || sessions < workers {
-            let Some(next) = queue.take(statements, &running) else { break };
+            let Some(work) = queue.take(workers) else { break };
             let session = if let Some(session) = idle.pop() {
                 session
             } else {
                 sessions += 1;
                 session(destination, database).await?
             };
-            running.insert(next);
-            let sql = statements[next].sql.clone();
+            let sql: Vec<(usize, String)> = work.statements.iter().map(|i| (*i, statements[*i].sql.clone())).collect();
             tasks.spawn(
                 async move {
-                    let result = session.batch_execute(&sql).await;
-                    (session, next, result)
+                    let outcomes = execute(&session, &sql, work.helpers).await;
+                    (session, work, outcomes)
                 }
                 .in_current_span(),
             );
         }
-        if tasks.is_empty() && (queue.waiting.is_empty() || queue.copy_over) {
+        if tasks.is_empty() && (queue.is_empty() || queue.is_copy_over()) {
             // With the copy over, what still waits belongs to tables that failed.
             return Ok(findings);
         }
         tokio::select! {
             Some(result) = tasks.join_next(), if !tasks.is_empty() => {
-                let (session, index, result) = result?;
-                running.remove(&index);
+                let (session, work, outcomes) = result?;
                 idle.push(session);
-                match result {
-                    Ok(()) => {}
-                    Err(error) if retry::is_collision(&error) && {
-                        let count = collisions.entry(index).or_default();
-                        *count += 1;
-                        *count <= COLLISIONS
-                    } => {
-                        tracing::debug!(object = %statements[index].object, %error, "collided, running it again");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                        queue.waiting.insert(index);
-                        continue;
+                for (index, outcome) in outcomes {
+                    match outcome {
+                        Ok(()) => {}
+                        Err(source) if retry::is_transient(&source) => {
+                            return Err(Error::Session { database: database.to_owned(), source });
+                        }
+                        Err(error) => findings.push(failed(database, &statements[index], &error)),
                     }
-                    Err(source) if retry::is_transient(&source) => {
-                        return Err(Error::Session { database: database.to_owned(), source });
-                    }
-                    Err(error) => findings.push(failed(database, &statements[index], &error)),
                 }
-                queue.finished.insert(index);
-                done(1);
+                done(work.statements.len());
+                queue.finish(&work);
             }
-            signal = signals.recv(), if !queue.copy_over => {
+            signal = signals.recv(), if !queue.is_copy_over() => {
                 queue.note(&signal.unwrap_or(Signal::CopyOver));
+                // A table with all its statements, or many tables at once, make one batch.
+                while let Ok(signal) = signals.try_recv() {
+                    queue.note(&signal);
+                }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::ObjectName;
-
-    fn statement(table: Option<u32>, after: &[usize]) -> Statement {
-        Statement {
-            sql: String::new(),
-            object: ObjectName { class: "index", schema: String::new(), parent: String::new(), name: String::new() },
-            section: Section::AfterData,
-            table,
-            done_when: None,
-            undo: None,
-            after: after.to_vec(),
-        }
-    }
-
-    #[test]
-    fn a_statement_waits_for_its_table_and_its_predecessors() {
-        let statements = [statement(Some(7), &[]), statement(Some(7), &[0]), statement(Some(8), &[]), statement(None, &[2])];
-        let mut queue = Queue::new(0..4, HashSet::new());
-        let nothing = HashSet::new();
-        assert_eq!(queue.take(&statements, &nothing), None);
-        queue.note(&Signal::TableCopied(7));
-        assert_eq!(queue.take(&statements, &nothing), Some(0));
-        assert_eq!(queue.take(&statements, &HashSet::from([0])), None, "its predecessor still runs");
-        assert_eq!(queue.take(&statements, &nothing), Some(1));
-        queue.note(&Signal::CopyOver);
-        assert_eq!(queue.take(&statements, &nothing), None, "table 8 never came, and 3 waits for 2");
-    }
-
-    #[test]
-    fn what_is_done_is_not_done_again() {
-        let statements = [statement(Some(7), &[]), statement(Some(7), &[0])];
-        let mut queue = Queue::new(0..2, HashSet::from([0]));
-        queue.note(&Signal::TableCopied(7));
-        assert_eq!(queue.take(&statements, &HashSet::new()), Some(1));
     }
 }

@@ -110,8 +110,8 @@ struct Picture {
     subscription: Option<Subscription>,
     /// Published tables that are not attached and not cooling.
     to_copy: Vec<Table>,
-    /// Source OIDs of the attached ones.
-    attached: Vec<u32>,
+    /// Source OIDs of the attached ones, and their sizes.
+    attached: Vec<(u32, i64)>,
 }
 
 impl Database {
@@ -323,7 +323,7 @@ impl Database {
             finished: self.finished,
             paused: *self.mode.borrow() == Mode::Paused,
         };
-        let attached = covered.iter().filter(|t| state(t).is_some()).map(|t| t.oid).collect();
+        let attached = covered.iter().filter(|t| state(t).is_some()).map(|t| (t.oid, t.bytes)).collect();
         Ok(Picture { observed, subscription, to_copy, attached })
     }
 
@@ -532,9 +532,9 @@ impl Database {
             .map_err(Error::doing("waiting for the apply worker to stop"))?;
         let (events, mut happened) = mpsc::unbounded_channel();
         let (signals, mut signalled) = mpsc::unbounded_channel();
-        for table in &picture.attached {
+        for &(table, bytes) in &picture.attached {
             // The receiver lives until the end of this function.
-            let _ = signals.send(schema::Signal::TableCopied(*table));
+            let _ = signals.send(schema::Signal::TableCopied { table, bytes });
         }
         let (stop, stopped) = watch::channel(false);
         let mut mode = self.mode.clone();
@@ -576,12 +576,12 @@ impl Database {
         Ok(())
     }
 
-    async fn build_rest(&mut self, attached: &[u32]) -> Result<(), Error> {
+    async fn build_rest(&mut self, attached: &[(u32, i64)]) -> Result<(), Error> {
         let plan = self.plan().await?;
         let (permits, workers) = take_permits(&self.context.build_permits, plan.statements.len()).await;
         let (signals, mut signalled) = mpsc::unbounded_channel();
-        for table in attached {
-            let _ = signals.send(schema::Signal::TableCopied(*table));
+        for &(table, bytes) in attached {
+            let _ = signals.send(schema::Signal::TableCopied { table, bytes });
         }
         let _ = signals.send(schema::Signal::CopyOver);
         let board = self.context.board.clone();
@@ -608,7 +608,7 @@ impl Database {
         let (permits, workers) = take_permits(&self.context.build_permits, plan.statements.len()).await;
         let (signals, mut signalled) = mpsc::unbounded_channel();
         for table in plan.statements.iter().filter_map(|s| s.table) {
-            let _ = signals.send(schema::Signal::TableCopied(table));
+            let _ = signals.send(schema::Signal::TableCopied { table, bytes: 0 });
         }
         let _ = signals.send(schema::Signal::CopyOver);
         let board = self.context.board.clone();
@@ -684,7 +684,7 @@ fn self_handle(
             *attached += 1;
             board.database(database, |view| view.set_stage(&table.schema, &table.name, TableStage::Attached(lsn)));
             // The receiver lives as long as the build does.
-            let _ = signals.send(schema::Signal::TableCopied(table.oid));
+            let _ = signals.send(schema::Signal::TableCopied { table: table.oid, bytes: table.bytes });
         }
         pass::Event::Failed(table, reason) => {
             tracing::warn!(table = table.label(), reason, "the table can't be copied");

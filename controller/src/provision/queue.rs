@@ -1,0 +1,332 @@
+//! Which statements of a plan may run, given what has happened, and which of them to run first. Pure bookkeeping, tested
+//! without a server; every operation costs the same however many statements there are.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+
+use crate::plan::Statement;
+
+/// What [`super::schema::build`] is told while it runs.
+#[derive(Debug)]
+pub enum Signal {
+    /// The rows of this source table are there: its indexes may be built.
+    TableCopied {
+        /// Its OID on the source.
+        table: u32,
+        /// Its size there.
+        bytes: i64,
+    },
+    /// No further table will come.
+    CopyOver,
+}
+
+/// Building an index of a table below this size takes no longer than a few round trips.
+const SMALL: i64 = 2 << 20;
+/// What runs in one transaction: so many statements, on so many bytes of tables. Larger ones leave other sessions idle.
+const BATCH: usize = 100;
+const BATCH_BYTES: i64 = 16 << 20;
+
+/// What one session does next.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Statements, in this order.
+    pub statements: Vec<usize>,
+    kind: Kind,
+    /// How many other sessions' cores this work may use, since nothing else will.
+    pub helpers: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// One statement that takes its time.
+    Heavy,
+    /// Small statements about tables.
+    Tables,
+    /// Small statements that may touch anything: one session at a time, so that they do not collide.
+    Global,
+}
+
+/// The statements that are still to be run.
+#[derive(Debug)]
+pub struct Queue {
+    /// For each statement of the plan: how many things it waits for; none for those that are not ours to run or are taken.
+    blockers: Vec<Option<usize>>,
+    dependents: HashMap<usize, Vec<usize>>,
+    by_table: HashMap<u32, Vec<usize>>,
+    after_copy: Vec<usize>,
+    table_of: Vec<Option<u32>>,
+    is_build: Vec<bool>,
+    bytes: HashMap<u32, i64>,
+    heavy: BinaryHeap<(i64, Reverse<usize>)>,
+    tables: BTreeSet<(u32, usize)>,
+    global: BTreeSet<usize>,
+    global_runs: bool,
+    waiting: usize,
+    running: usize,
+    batches: bool,
+    copy_over: bool,
+}
+
+impl Queue {
+    /// The selected statements that are not finished. A statement does not wait for one that is not selected. `batches`: whether small
+    /// statements may share a transaction.
+    pub fn new(
+        statements: &[Statement],
+        selected: impl IntoIterator<Item = usize>,
+        finished: &HashSet<usize>,
+        batches: bool,
+    ) -> Self {
+        let mut queue = Self {
+            blockers: vec![None; statements.len()],
+            dependents: HashMap::new(),
+            by_table: HashMap::new(),
+            after_copy: Vec::new(),
+            table_of: statements.iter().map(|s| s.table).collect(),
+            is_build: statements.iter().map(is_build).collect(),
+            bytes: HashMap::new(),
+            heavy: BinaryHeap::new(),
+            tables: BTreeSet::new(),
+            global: BTreeSet::new(),
+            global_runs: false,
+            waiting: 0,
+            running: 0,
+            batches,
+            copy_over: false,
+        };
+        let ours: Vec<usize> = selected.into_iter().filter(|i| !finished.contains(i)).collect();
+        for &i in &ours {
+            // One for its table, or for the end of all copies.
+            queue.blockers[i] = Some(1);
+            match statements[i].table {
+                Some(table) => queue.by_table.entry(table).or_default().push(i),
+                None => queue.after_copy.push(i),
+            }
+        }
+        for &i in &ours {
+            for &before in &statements[i].after {
+                if queue.blockers[before].is_some() {
+                    queue.dependents.entry(before).or_default().push(i);
+                    queue.blockers[i] = queue.blockers[i].map(|n| n + 1);
+                }
+            }
+        }
+        queue.waiting = ours.len();
+        queue
+    }
+
+    /// Takes note of what happened to the copy.
+    pub fn note(&mut self, signal: &Signal) {
+        let freed = match signal {
+            Signal::TableCopied { table, bytes } => {
+                self.bytes.insert(*table, *bytes);
+                self.by_table.remove(table).unwrap_or_default()
+            }
+            Signal::CopyOver => {
+                self.copy_over = true;
+                std::mem::take(&mut self.after_copy)
+            }
+        };
+        for i in freed {
+            self.unblock(i);
+        }
+    }
+
+    /// Whether no table will come any more.
+    pub fn is_copy_over(&self) -> bool {
+        self.copy_over
+    }
+
+    /// Whether everything was taken.
+    pub fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    fn unblock(&mut self, i: usize) {
+        let Some(count) = self.blockers[i] else { return };
+        self.blockers[i] = Some(count - 1);
+        if count > 1 {
+            return;
+        }
+        match self.table_of[i] {
+            Some(_) if !self.is_small(i) => self.heavy.push((self.weight(i), Reverse(i))),
+            Some(table) => {
+                self.tables.insert((table, i));
+            }
+            None => {
+                self.global.insert(i);
+            }
+        }
+    }
+
+    fn weight(&self, i: usize) -> i64 {
+        let bytes = self.table_of[i].and_then(|table| self.bytes.get(&table)).copied().unwrap_or(0);
+        if self.is_build[i] { bytes } else { 0 }
+    }
+
+    fn is_small(&self, i: usize) -> bool {
+        self.weight(i) < SMALL
+    }
+
+    /// Takes what a free session is to do next, out of `workers` sessions altogether: what takes longest first.
+    pub fn take(&mut self, workers: usize) -> Option<Work> {
+        let (statements, kind) = if let Some((_, Reverse(i))) = self.heavy.pop() {
+            (vec![i], Kind::Heavy)
+        } else if !self.tables.is_empty() {
+            // In the order of tables: two sessions that lock several of them never wait for each other in a circle.
+            let mut batch = Vec::new();
+            let mut bytes = 0;
+            while let Some((table, i)) = self.tables.pop_first() {
+                bytes += self.weight(i);
+                batch.push(i);
+                let full = batch.len() >= BATCH || bytes >= BATCH_BYTES || !self.batches;
+                // Statements of one table stay together.
+                if full && self.tables.first().is_none_or(|(next, _)| *next != table || !self.batches) {
+                    break;
+                }
+            }
+            (batch, Kind::Tables)
+        } else if self.global.is_empty() || (self.batches && self.global_runs) {
+            return None;
+        } else {
+            let count = if self.batches { BATCH } else { 1 };
+            let mut batch = Vec::new();
+            while batch.len() < count
+                && let Some(i) = self.global.pop_first()
+            {
+                batch.push(i);
+            }
+            self.global_runs = true;
+            (batch, Kind::Global)
+        };
+        for &i in &statements {
+            self.blockers[i] = None;
+        }
+        self.waiting -= statements.len();
+        self.running += 1;
+        let nothing_else = kind == Kind::Heavy && self.copy_over && self.heavy.is_empty() && self.waiting == 0;
+        let helpers = if nothing_else { workers.saturating_sub(self.running) } else { 0 };
+        Some(Work { statements, kind, helpers })
+    }
+
+    /// The work is done, well or not: what waited for it may go on.
+    pub fn finish(&mut self, work: &Work) {
+        self.running -= 1;
+        if work.kind == Kind::Global {
+            self.global_runs = false;
+        }
+        for i in &work.statements {
+            for dependent in self.dependents.remove(i).unwrap_or_default() {
+                self.unblock(dependent);
+            }
+        }
+    }
+}
+
+/// Whether a statement reads the whole table to build something.
+fn is_build(statement: &Statement) -> bool {
+    match statement.object.class {
+        "index" => statement.sql.starts_with("CREATE "),
+        "constraint" => statement.sql.contains(" ADD CONSTRAINT "),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{ObjectName, Section};
+
+    fn statement(table: Option<u32>, after: &[usize]) -> Statement {
+        Statement {
+            sql: "CREATE INDEX".into(),
+            object: ObjectName { class: "index", schema: String::new(), parent: String::new(), name: String::new() },
+            section: Section::AfterData,
+            table,
+            done_when: None,
+            undo: None,
+            after: after.to_vec(),
+        }
+    }
+
+    fn copied(table: u32, bytes: i64) -> Signal {
+        Signal::TableCopied { table, bytes }
+    }
+
+    fn queue(statements: &[Statement]) -> Queue {
+        Queue::new(statements, 0..statements.len(), &HashSet::new(), true)
+    }
+
+    const LARGE: i64 = 100 << 20;
+
+    #[test]
+    fn a_statement_waits_for_its_table_and_its_predecessors() {
+        let statements = [statement(Some(7), &[]), statement(Some(7), &[0]), statement(Some(8), &[]), statement(None, &[2])];
+        let mut queue = queue(&statements);
+        assert_eq!(queue.take(2), None);
+        queue.note(&copied(7, LARGE));
+        let first = queue.take(2).expect("its table is there");
+        assert_eq!(first.statements, [0]);
+        assert_eq!(queue.take(2), None, "its predecessor still runs");
+        queue.finish(&first);
+        assert_eq!(queue.take(2).expect("the predecessor is done").statements, [1]);
+        queue.note(&Signal::CopyOver);
+        assert_eq!(queue.take(2), None, "table 8 never came, and 3 waits for 2");
+        assert!(!queue.is_empty());
+    }
+
+    #[test]
+    fn what_is_done_is_not_done_again() {
+        let statements = [statement(Some(7), &[]), statement(Some(7), &[0])];
+        let mut queue = Queue::new(&statements, 0..2, &HashSet::from([0]), true);
+        queue.note(&copied(7, 1));
+        assert_eq!(queue.take(2).expect("its predecessor was done before").statements, [1]);
+    }
+
+    #[test]
+    fn the_largest_comes_first_and_small_ones_go_together() {
+        let statements: Vec<Statement> = (0..5).map(|table| statement(Some(table), &[])).collect();
+        let mut queue = queue(&statements);
+        for (table, bytes) in [(0, 10), (1, LARGE), (2, 2 * LARGE), (3, 10), (4, 10)] {
+            queue.note(&copied(table, bytes));
+        }
+        let mut order = Vec::new();
+        while let Some(work) = queue.take(2) {
+            order.push(work.statements);
+        }
+        assert_eq!(order, [vec![2], vec![1], vec![0, 3, 4]]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_may_touch_anything_runs_on_one_session() {
+        let statements: Vec<Statement> = (0..=BATCH).map(|_| statement(None, &[])).collect();
+        let mut queue = queue(&statements);
+        queue.note(&Signal::CopyOver);
+        let first = queue.take(2).expect("the copy is over");
+        assert_eq!(first.statements.len(), BATCH);
+        assert_eq!(queue.take(2), None);
+        queue.finish(&first);
+        assert_eq!(queue.take(2).map(|w| w.statements.len()), Some(1));
+    }
+
+    #[test]
+    fn only_the_last_build_gets_help() {
+        let statements = [statement(Some(1), &[]), statement(Some(2), &[])];
+        let mut queue = queue(&statements);
+        queue.note(&copied(1, LARGE));
+        queue.note(&copied(2, 2 * LARGE));
+        let first = queue.take(4).expect("its table is there");
+        assert_eq!(first.helpers, 0, "another table may come");
+        queue.note(&Signal::CopyOver);
+        assert_eq!(queue.take(4).expect("its table is there").helpers, 2, "four, less two that run");
+    }
+
+    #[test]
+    fn without_batches_statements_go_one_by_one() {
+        let statements: Vec<Statement> = (0..3).map(|_| statement(None, &[])).collect();
+        let mut queue = Queue::new(&statements, 0..3, &HashSet::new(), false);
+        queue.note(&Signal::CopyOver);
+        let taken: Vec<usize> = std::iter::from_fn(|| queue.take(2)).flat_map(|w| w.statements).collect();
+        assert_eq!(taken, [0, 1, 2]);
+    }
+}

@@ -1,0 +1,49 @@
+//! What went wrong on the destination is cured by copying it anew, while the rest streams on.
+
+use std::time::Duration;
+
+use pg_migrator_tests::databases::{SHOP, SMALL};
+use pg_migrator_tests::pair::{MAPPING, READY_LIMIT, drained};
+use pg_migrator_tests::{Controller, Pair, Result, compare};
+
+#[tokio::test]
+async fn a_damaged_table_is_exact_again_after_a_resync_under_load() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    SMALL.load(&pair.source, "small", 1).await?;
+    SHOP.load(&pair.source, "shop", 1).await?;
+    let pause = Duration::from_millis(20);
+    let writers = [SMALL.write(&pair.source, "small", 1, pause).await?, SHOP.write(&pair.source, "shop", 2, pause).await?];
+    let mut controller = Controller::started(&pair.config())?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+
+    // app.people is what app.letters points to: it can't be truncated. Damage that no stream would mend.
+    let file = "SELECT pg_relation_filenode('app.events')";
+    let untouched = pair.destination.value("small", file).await?;
+    pair.destination
+        .run("small", "SET session_replication_role = replica; UPDATE app.people SET name = 'damaged' WHERE id % 7 = 0")
+        .await?;
+    controller.must(&["resync", MAPPING, "small.app.people"]).await?;
+    let settled = "(SELECT bool_and(state = 'streaming') FROM migrator.tables)";
+    controller.wait_for(&pair.destination, settled, READY_LIMIT).await?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    assert_eq!(pair.destination.value("small", file).await?, untouched, "only the named table is copied anew");
+
+    // A whole database.
+    pair.destination.run("shop", "SET session_replication_role = replica; DELETE FROM billing.invoices").await?;
+    controller.must(&["resync", MAPPING, "shop"]).await?;
+    controller.wait_for(&pair.destination, settled, READY_LIMIT).await?;
+
+    let unknown = controller.ask(&["resync", MAPPING, "small.app.nothing"]).await?;
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.stdout.contains("app.nothing"), "{}", unknown.stdout);
+
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    for workload in writers {
+        workload.stop().await?;
+    }
+    drained(&pair.source).await?;
+    for database in ["small", "shop"] {
+        compare::equal(&pair.source, &pair.destination, database).await?;
+    }
+    Ok(())
+}
