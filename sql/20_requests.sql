@@ -83,7 +83,9 @@ DECLARE
     obstacles text[];
 BEGIN
     IF NOT EXISTS (SELECT FROM migrator.request r
-                   WHERE r.mapping = mark_complete.mapping AND r.kind IN ('cutover', 'complete') AND r.succeeded) THEN
+                   WHERE r.mapping = mark_complete.mapping AND (r.kind IN ('cutover', 'complete') AND r.succeeded
+                        -- A cleanup that was begun is gone on with.
+                        OR r.kind = 'complete' AND r.started_at IS NOT NULL)) THEN
         SELECT r.blockers INTO obstacles FROM migrator.cutover_ready() r WHERE r.mapping = mark_complete.mapping AND NOT r.ready;
         IF FOUND THEN
             RAISE EXCEPTION 'mapping % cannot be completed: it has not been cut over and is not ready to be', quote_literal(mark_complete.mapping)

@@ -1,7 +1,11 @@
 //! Cleanup: everything that the ledger names is undone on both sides. What was asked for, databases and roles, stays.
 
-use serde::Serialize;
+use std::collections::HashSet;
 
+use serde::Serialize;
+use tokio_postgres::error::SqlState;
+
+use crate::copy::ReplicaIdentity;
 use crate::cutover::{self, block};
 use crate::ledger::{self, Kind, SideEffect};
 use crate::postgres::{self, Session, quote, retry};
@@ -77,36 +81,53 @@ pub async fn run(context: &Context, finish_first: bool) -> Result<Report, Error>
         report.sequences = Some(cutover::finish_by_hand(context).await?);
     }
     effects.sort_by_key(|e| (ORDER.iter().position(|k| *k == e.kind), e.id));
-    let mut source: Option<(String, Session)> = None;
+    let mut first_error = None;
+    // A slot goes only when the subscription that reads from it is gone.
+    let mut held: HashSet<String> = HashSet::new();
     for effect in &effects {
         let words = if effect.database.is_empty() {
             format!("{} {}", effect.kind.as_str(), effect.object)
         } else {
             format!("{} {} in {}", effect.kind.as_str(), effect.object, effect.database)
         };
-        match effect.kind {
-            Kind::Database | Kind::Role | Kind::Membership => {
+        if matches!(effect.kind, Kind::Database | Kind::Role | Kind::Membership) {
+            if first_error.is_none() {
                 ledger::undone(&context.control, effect.id, "kept").await?;
                 report.kept.push(words);
-                continue;
             }
-            Kind::Subscription => drop_subscription(context, effect).await?,
-            Kind::Slot | Kind::Publication | Kind::ReplicaIdentity | Kind::WriteBlock => {
-                if source.as_ref().is_none_or(|(database, _)| *database != effect.database) {
-                    source = Some((effect.database.clone(), context.source.connect(&effect.database).await?));
+            continue;
+        }
+        if matches!(effect.kind, Kind::Slot | Kind::Publication) && held.contains(&effect.database) {
+            continue;
+        }
+        match undo(context, effect, &words).await {
+            Ok(()) => {
+                ledger::undone(&context.control, effect.id, "undone").await?;
+                tracing::info!("undone: {words}");
+                report.undone.push(words);
+            }
+            // One thing that can't be undone now keeps nothing else from it.
+            Err(error) => {
+                tracing::error!("{error}");
+                if effect.kind == Kind::Subscription {
+                    held.insert(effect.database.clone());
                 }
-                if let Some((_, session)) = &source {
-                    undo_on_source(context, session, effect, &words).await?;
-                }
+                first_error.get_or_insert(error);
             }
         }
-        if effect.kind != Kind::WriteBlock {
-            ledger::undone(&context.control, effect.id, "undone").await?;
-        }
-        tracing::info!("undone: {words}");
-        report.undone.push(words);
     }
-    Ok(report)
+    first_error.map_or(Ok(report), Err)
+}
+
+async fn undo(context: &Context, effect: &SideEffect, words: &str) -> Result<(), Error> {
+    match effect.kind {
+        Kind::Subscription => drop_subscription(context, effect).await,
+        Kind::Slot | Kind::Publication | Kind::ReplicaIdentity | Kind::WriteBlock => {
+            let session = context.source.connect(&effect.database).await?;
+            undo_on_source(context, &session, effect, words).await
+        }
+        Kind::Database | Kind::Role | Kind::Membership => Ok(()),
+    }
 }
 
 async fn drop_subscription(context: &Context, effect: &SideEffect) -> Result<(), Error> {
@@ -133,17 +154,32 @@ async fn undo_on_source(context: &Context, source: &Session, effect: &SideEffect
             source.batch_execute(&format!("DROP PUBLICATION IF EXISTS {}", quote::ident(&effect.object))).await.map_err(failed)
         }
         Kind::ReplicaIdentity => restore_identity(source, effect).await.map_err(failed),
-        Kind::WriteBlock => Ok(block::unblock(source, &context.control, effect).await?),
+        Kind::WriteBlock => {
+            block::unblock(&context.source, &context.control, &[block::Entry::of(effect)]).await;
+            Ok(())
+        }
         Kind::Subscription | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
     }
 }
 
-/// Gives a table its identity back. A table that is gone, or an index that was its identity and is gone, needs nothing.
+/// Gives a table its identity back: the one that the ledger has, whatever its name is by now. A table that is gone needs
+/// nothing; one whose identity was an index that is gone had, in effect, none.
 async fn restore_identity(source: &Session, effect: &SideEffect) -> Result<(), tokio_postgres::Error> {
     let Some(identity) = publication::original_identity(effect) else { return Ok(()) };
-    let there = source.query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&effect.object]).await?;
-    if !there.get::<_, bool>(0) {
-        return Ok(());
+    let Some(oid) = effect.detail.get("oid").and_then(serde_json::Value::as_u64) else { return Ok(()) };
+    let found = source
+        .query_opt(
+            "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.oid = $1 AND c.relkind = 'r'",
+            &[&(oid as u32)],
+        )
+        .await?;
+    let Some(found) = found else { return Ok(()) };
+    let table = quote::qualified(found.get(0), found.get(1));
+    match publication::set_identity(source, &table, &identity).await {
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_OBJECT) => {
+            publication::set_identity(source, &table, &ReplicaIdentity::Nothing).await
+        }
+        result => result,
     }
-    publication::set_identity(source, &effect.object, &identity).await
 }

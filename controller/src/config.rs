@@ -14,7 +14,7 @@ use serde::Deserialize;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file is missing, unreadable or not TOML.
-    #[error("the configuration can't be read: {0}")]
+    #[error("the configuration can't be read: {}", first_line(.0))]
     Read(#[source] config::ConfigError),
     /// A key is unknown, or its value of the wrong kind.
     #[error("configuration key {path}: {source}")]
@@ -31,6 +31,11 @@ pub enum Error {
     /// No file was named and none was found.
     #[error("no configuration: give --config FILE, set PG_MIGRATOR_CONFIG, or put pg-migrator.toml into this folder")]
     Missing,
+}
+
+/// Where the error is, without the text that stands there: it may be a password.
+fn first_line(error: &config::ConfigError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Everything a run needs to know.
@@ -373,6 +378,12 @@ mod tests {
         let databases = Databases { include: vec!["shop*".into(), "We ird-DB".into()], exclude: vec!["shop_old".into()] };
         assert!(databases.selects("shop1") && databases.selects("We ird-DB"));
         assert!(!databases.selects("shop_old") && !databases.selects("crm"));
+    }
+
+    #[test]
+    fn a_line_that_is_no_toml_is_not_repeated() {
+        let error = parse("[instances.a]\npassword = 'hunter2\n").expect_err("the quote is open").to_string();
+        assert!(error.contains("line 2") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

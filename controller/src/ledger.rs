@@ -173,6 +173,20 @@ pub async fn record(
     Ok(row.get(0))
 }
 
+/// Whether a subscription was ever made for a database of this mapping: from then on its tables may hold rows that are
+/// nowhere else, whatever has become of the subscription.
+pub async fn was_subscribed(control: &Client, mapping: &str, database: &str) -> Result<bool, Error> {
+    let row = control
+        .query_one(
+            "SELECT EXISTS (SELECT FROM migrator.side_effect
+                            WHERE mapping = $1 AND database = $2 AND kind = 'subscription' AND (detail ->> 'made')::boolean)",
+            &[&mapping, &database],
+        )
+        .await
+        .map_err(READ)?;
+    Ok(row.get(0))
+}
+
 /// Adds to what is known about a change.
 pub async fn amend(control: &Client, id: i64, detail: &Value) -> Result<(), Error> {
     control

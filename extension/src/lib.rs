@@ -3,6 +3,7 @@
 //! # Layout
 //!
 //! - [`attach`]: hands a copied table over to the server's own apply worker.
+//! - [`untrusted`]: loads rows with their owner's rights, in a way that the owner's code can't leave.
 //! - [`settings`]: the configuration parameters under the prefix `migrator`.
 //! - `sql/` at the top of the repository: tables, requests, views, grants. They are put together here, in order.
 //!
@@ -10,6 +11,7 @@
 
 pub mod attach;
 pub mod settings;
+pub mod untrusted;
 
 use pgrx::prelude::*;
 

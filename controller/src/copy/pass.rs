@@ -64,6 +64,9 @@ pub enum Error {
         /// The table.
         table: String,
     },
+    /// No random numbers.
+    #[error("can't make a token: {0}")]
+    Token(#[source] openssl::error::ErrorStack),
     /// A worker panicked; the message is in the log.
     #[error("a copy worker stopped unexpectedly: {0}")]
     Worker(#[from] tokio::task::JoinError),
@@ -149,11 +152,12 @@ async fn open_reader(settings: &Settings, snapshot: &str) -> Result<Session, Err
     let reader = settings.source.connect(&settings.source_database).await?;
     reader
         .batch_execute(&format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; SAVEPOINT copy",
             quote::literal(snapshot)
         ))
         .await
         .map_err(|source| Error::Session { doing: "importing the snapshot", source })?;
+    as_bytes(&reader).await.map_err(|source| Error::Session { doing: "preparing to read", source })?;
     Ok(reader)
 }
 
@@ -166,9 +170,24 @@ pub(super) async fn open_writer(settings: &Settings) -> Result<Session, Error> {
             "SET session_replication_role = replica; SET event_triggers = off; SET synchronous_commit = off;
              SET default_toast_compression = lz4;
              CREATE FUNCTION pg_temp.attach(oid, oid, pg_catalog.pg_lsn) RETURNS void
-                 LANGUAGE c STRICT AS '$libdir/migrator', 'attach_wrapper'",
+                 LANGUAGE c STRICT AS '$libdir/migrator', 'attach_wrapper';
+             CREATE FUNCTION pg_temp.enter_owner(oid, text) RETURNS void
+                 LANGUAGE c STRICT AS '$libdir/migrator', 'enter_owner_wrapper';
+             CREATE FUNCTION pg_temp.leave_owner(text) RETURNS void
+                 LANGUAGE c STRICT AS '$libdir/migrator', 'leave_owner_wrapper'",
         )
         .await
         .map_err(|source| Error::Session { doing: "preparing to load", source })?;
+    as_bytes(&writer).await.map_err(|source| Error::Session { doing: "preparing to load", source })?;
     Ok(writer)
+}
+
+/// A database without an encoding holds bytes that need not be UTF-8: both sides pass them on as they are.
+async fn as_bytes(session: &Session) -> Result<(), tokio_postgres::Error> {
+    session
+        .batch_execute(
+            "SELECT pg_catalog.set_config('client_encoding', 'SQL_ASCII', false)
+             WHERE pg_catalog.current_setting('server_encoding') = 'SQL_ASCII'",
+        )
+        .await
 }

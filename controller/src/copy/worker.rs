@@ -32,7 +32,7 @@ enum Failure {
 impl Failure {
     /// A statement that failed while a table was worked on: the table's fault, unless it may go well the next time.
     fn of(source: tokio_postgres::Error, doing: &'static str) -> Self {
-        if retry::is_transient(&source) {
+        if retry::is_loss_of_session(&source) {
             Self::Session(Error::Session { doing, source })
         } else {
             Self::Table(retry::message(&source))
@@ -46,20 +46,29 @@ struct Sessions {
     writer: Session,
     /// By schema and owner: whether the owner may use the schema.
     usage: HashMap<(String, String), bool>,
+    enter: tokio_postgres::Statement,
+    leave: tokio_postgres::Statement,
+    /// The way back from the owner's rights: known to nobody else.
+    token: String,
 }
 
-/// What surrounds the writing of a table's rows.
+/// What surrounds the writing of a table's rows: whatever it runs meanwhile, runs with its owner's rights, not with ours.
 struct AsOwner {
-    /// Whatever a table runs while it is loaded, runs with its owner's rights, not with ours.
-    begin: String,
-    end: String,
+    owner: String,
+    lend: String,
+    take_back: String,
 }
 
 impl Worker {
     /// Works until nothing is left to do.
     pub async fn run(self, reader: Session) -> Result<(), Error> {
         let writer = open_writer(&self.settings).await?;
-        let mut sessions = Sessions { reader, writer, usage: HashMap::new() };
+        let preparing = |source| Error::Session { doing: "preparing to load", source };
+        let enter = "SELECT pg_temp.enter_owner((SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1::text), $2::text)";
+        let enter = writer.prepare(enter).await.map_err(preparing)?;
+        let leave = writer.prepare("SELECT pg_temp.leave_owner($1::text)").await.map_err(preparing)?;
+        let token = token()?;
+        let mut sessions = Sessions { reader, writer, usage: HashMap::new(), enter, leave, token };
         while let Some(job) = self.next() {
             match job {
                 Job::Table(table) => {
@@ -130,13 +139,20 @@ impl Worker {
         let name = table.sql_name();
         let columns = table.column_list();
         let emptying = sessions.emptying(table).await?;
-        sessions.begin(&format!("{} {}", owner.begin, emptying.statement(&name))).await?;
+        sessions.begin(&owner.lend).await?;
+        sessions.enter(&owner).await?;
+        sessions.write(&emptying.statement(&name)).await?;
         // Frozen rows are for a file that nobody else sees yet.
         let options = if emptying == Emptying::Truncate { "WITH (FREEZE)" } else { "" };
         let rows = sessions
             .pipe(&format!("COPY {name} {columns} TO STDOUT"), &format!("COPY {name} {columns} FROM STDIN {options}"), progress)
             .await?;
-        sessions.write(&format!("{} {} COMMIT", owner.end, self.attach(table))).await?;
+        // The lock that reading took is still held: the file is the one that is there now.
+        if sessions.was_rewritten(table).await? {
+            return Err(Failure::Table("the source rewrote the table after the snapshot was taken".to_owned()));
+        }
+        sessions.leave().await?;
+        sessions.write(&format!("{} {} COMMIT", owner.take_back, self.attach(table))).await?;
         sessions.end_reading().await?;
         Ok(rows)
     }
@@ -151,16 +167,18 @@ impl Worker {
             return Ok(false);
         }
         let columns = table.column_list();
-        sessions.begin(&owner.begin).await?;
+        sessions.begin(&owner.lend).await?;
+        sessions.enter(&owner).await?;
         sessions.pipe(&split.copy_to(range), &format!("COPY {} {columns} FROM STDIN", table.sql_name()), &split.progress).await?;
         // The lock that reading took is still held: the file is the one that was read.
-        if sessions.file(table).await? != file {
+        if sessions.file(table).await? != file || sessions.was_rewritten(table).await? {
             return Err(Failure::Table("the source rewrote the table while it was being copied in parts".to_owned()));
         }
         let turn = split.turn().await;
         let last = turn.is_last();
         let attach = if last { self.attach(table) } else { String::new() };
-        sessions.write(&format!("{} {attach} COMMIT", owner.end)).await?;
+        sessions.leave().await?;
+        sessions.write(&format!("{} {attach} COMMIT", owner.take_back)).await?;
         turn.done();
         sessions.end_reading().await?;
         Ok(last)
@@ -171,7 +189,9 @@ impl Worker {
         let table = &split.table;
         let name = table.sql_name();
         let emptying = sessions.emptying(table).await?;
-        sessions.begin(&format!("{} {}", owner.begin, emptying.statement(&name))).await?;
+        sessions.begin(&owner.lend).await?;
+        sessions.enter(owner).await?;
+        sessions.write(&emptying.statement(&name)).await?;
         // Emptying waited for whatever an earlier session of ours still had to commit. Had that attached the table, then the rows
         // are the stream's, and must stay. Each statement sees what was committed before it.
         let attached = sessions
@@ -185,7 +205,8 @@ impl Worker {
         if attached.get(0) {
             return Err(Failure::Session(Error::Overtaken { table: table.label() }));
         }
-        sessions.write(&format!("{} COMMIT", owner.end)).await?;
+        sessions.leave().await?;
+        sessions.write(&format!("{} COMMIT", owner.take_back)).await?;
         sessions
             .reader
             .batch_execute(&format!("LOCK TABLE ONLY {name} IN ACCESS SHARE MODE"))
@@ -195,6 +216,13 @@ impl Worker {
         sessions.end_reading().await?;
         Ok(file)
     }
+}
+
+/// A number that nobody guesses, as text.
+fn token() -> Result<String, Error> {
+    let mut bytes = [0_u8; 16];
+    openssl::rand::rand_bytes(&mut bytes).map_err(Error::Token)?;
+    Ok(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
 }
 
 /// How a table is emptied before it is filled.
@@ -211,7 +239,8 @@ impl Emptying {
     fn statement(self, table: &str) -> String {
         match self {
             Self::Truncate => format!("TRUNCATE TABLE ONLY {table}"),
-            Self::Delete => format!("DELETE FROM ONLY {table}"),
+            // The lock waits, as TRUNCATE's does, for what an earlier session of ours still has to commit.
+            Self::Delete => format!("LOCK TABLE ONLY {table} IN SHARE ROW EXCLUSIVE MODE; DELETE FROM ONLY {table}"),
         }
     }
 }
@@ -222,7 +251,7 @@ impl Sessions {
             .writer
             .query_one(
                 "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint
-                                WHERE contype = 'f' AND confrelid = $1::text::pg_catalog.regclass AND conrelid <> confrelid)",
+                                WHERE contype = 'f' AND confrelid = pg_catalog.to_regclass($1::text) AND conrelid <> confrelid)",
                 &[&table.sql_name()],
             )
             .await
@@ -230,12 +259,9 @@ impl Sessions {
         Ok(if row.get(0) { Emptying::Delete } else { Emptying::Truncate })
     }
 
-    /// Opens a transaction on the destination with its first statements, and a savepoint on the source.
+    /// Opens a transaction on the destination with its first statements. The source's has its savepoint already.
     async fn begin(&self, statements: &str) -> Result<(), Failure> {
-        let write = format!("BEGIN; {statements}");
-        let (read, written) = tokio::join!(self.reader.batch_execute("SAVEPOINT copy"), self.writer.batch_execute(&write));
-        read.map_err(|source| Failure::Session(Error::Session { doing: "reading", source }))?;
-        written.map_err(|source| Failure::of(source, "writing"))
+        self.write(&format!("BEGIN; {statements}")).await
     }
 
     async fn write(&self, statements: &str) -> Result<(), Failure> {
@@ -244,7 +270,7 @@ impl Sessions {
 
     async fn pipe(&self, copy_to: &str, copy_from: &str, progress: &Progress) -> Result<u64, Failure> {
         pipe::run(&self.reader, copy_to, &self.writer, copy_from, progress).await.map_err(|error| match error {
-            pipe::Error::Source(source) | pipe::Error::Destination(source) if retry::is_transient(&source) => {
+            pipe::Error::Source(source) | pipe::Error::Destination(source) if retry::is_loss_of_session(&source) => {
                 Failure::Session(Error::Session { doing: "moving rows", source })
             }
             error => Failure::Table(error.to_string()),
@@ -253,7 +279,8 @@ impl Sessions {
 
     async fn end_reading(&self) -> Result<(), Failure> {
         self.reader
-            .batch_execute("RELEASE SAVEPOINT copy")
+            // Gives the table's lock back, so that nobody on the source waits for the rest of the pass.
+            .batch_execute("ROLLBACK TO SAVEPOINT copy")
             .await
             .map_err(|source| Failure::Session(Error::Session { doing: "reading", source }))
     }
@@ -262,6 +289,22 @@ impl Sessions {
         let doing = "after a table that failed";
         self.reader.batch_execute("ROLLBACK TO SAVEPOINT copy").await.map_err(|source| Error::Session { doing, source })?;
         self.writer.batch_execute("ROLLBACK").await.map_err(|source| Error::Session { doing, source })
+    }
+
+    /// Whether the table has got another file since the snapshot. TRUNCATE and the rewriting forms of ALTER TABLE make a
+    /// table look empty to older snapshots (<https://www.postgresql.org/docs/current/mvcc-caveats.html>), so what was
+    /// read says nothing. `pg_class` is read under the snapshot, the function looks at what is there now.
+    async fn was_rewritten(&self, table: &Table) -> Result<bool, Failure> {
+        let row = self
+            .reader
+            .query_opt(
+                "SELECT c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid::regclass)
+                 FROM pg_catalog.pg_class c WHERE c.oid = $1",
+                &[&table.oid],
+            )
+            .await
+            .map_err(|source| Failure::of(source, "looking for a table's file"))?;
+        Ok(row.is_none_or(|row| row.get(0)))
     }
 
     /// The file on the source that holds a table's rows now, whatever the snapshot sees.
@@ -287,23 +330,41 @@ impl Sessions {
                     &[&table.owner, &table.schema],
                 )
                 .await
-                .map_err(|source| Failure::Session(Error::Session { doing: "writing", source }))?;
+                .map_err(|source| Failure::of(source, "looking at the owner"))?;
             let may = row.get(0);
             self.usage.insert(key, may);
             may
         };
-        let (schema, owner) = (quote::ident(&table.schema), quote::ident(&table.owner));
-        let set_role = format!("SET LOCAL ROLE {owner};");
         if may {
-            return Ok(AsOwner { begin: set_role, end: "RESET ROLE;".to_owned() });
+            return Ok(AsOwner { owner: table.owner.clone(), lend: String::new(), take_back: String::new() });
         }
+        let (schema, owner) = (quote::ident(&table.schema), quote::ident(&table.owner));
         Ok(AsOwner {
+            owner: table.owner.clone(),
             // Two such transactions at the same time would change the same row of the catalog.
-            begin: format!(
+            lend: format!(
                 "SELECT pg_advisory_xact_lock(hashtextextended('pg-migrator lent privileges', 0)); \
-                 GRANT USAGE ON SCHEMA {schema} TO {owner}; {set_role}"
+                 GRANT USAGE ON SCHEMA {schema} TO {owner};"
             ),
-            end: format!("RESET ROLE; REVOKE USAGE ON SCHEMA {schema} FROM {owner};"),
+            take_back: format!("REVOKE USAGE ON SCHEMA {schema} FROM {owner};"),
         })
+    }
+
+    /// Becomes the owner, in a way that what the table runs can't undo (the extension's `untrusted.rs`).
+    async fn enter(&self, owner: &AsOwner) -> Result<(), Failure> {
+        self.writer
+            .execute(&self.enter, &[&owner.owner, &self.token])
+            .await
+            .map(drop)
+            .map_err(|source| Failure::of(source, "becoming the owner"))
+    }
+
+    /// Becomes ourselves again.
+    async fn leave(&self) -> Result<(), Failure> {
+        self.writer
+            .execute(&self.leave, &[&self.token])
+            .await
+            .map(drop)
+            .map_err(|source| Failure::of(source, "becoming ourselves again"))
     }
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::Error;
 use crate::ledger::{self, Kind, Side, SideEffect};
-use crate::postgres::quote;
+use crate::postgres::{Endpoint, quote, retry};
 
 const VARIABLE: &str = "default_transaction_read_only";
 
@@ -50,29 +51,65 @@ async fn targets(source: &Client) -> Result<Vec<Target>, tokio_postgres::Error> 
     Ok(rows.iter().map(|row| Target { role: row.get(0), previous: row.get(1) }).collect())
 }
 
-/// Blocks writes on the database that `source` is connected to, and ends every session that could still write.
-pub async fn block(source: &Client, control: &Client, mapping: &str, database: &str) -> Result<u64, Error> {
+/// One setting of the block, with what is needed to take it back.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its row in the ledger.
+    pub effect: i64,
+    /// The database.
+    pub database: String,
+    role: Option<String>,
+    previous: Option<String>,
+}
+
+impl Entry {
+    /// Reads an entry of the ledger.
+    pub fn of(effect: &SideEffect) -> Self {
+        let text = |key: &str| effect.detail.get(key).and_then(Value::as_str).map(str::to_owned);
+        Self { effect: effect.id, database: effect.database.clone(), role: text("role"), previous: text("previous") }
+    }
+}
+
+/// Blocks writes on the database that `source` is connected to, and ends every session that could still write. What is
+/// set is noted in `entries` before it is set. Gives the moment of the block, by the source's clock, for [`end_sessions`].
+pub async fn block(
+    source: &Client,
+    control: &Client,
+    mapping: &str,
+    database: &str,
+    entries: &mut Vec<Entry>,
+) -> Result<(String, u64), Error> {
     let failed = |source| Error::Statement { doing: "blocking writes", database: database.to_owned(), source };
     for target in targets(source).await.map_err(failed)? {
         let object = target.role.as_ref().map_or_else(|| "database".to_owned(), |role| format!("role {role}"));
         let detail = json!({ "role": target.role, "previous": target.previous });
-        ledger::record(control, mapping, Side::Source, database, Kind::WriteBlock, &object, &detail).await?;
+        let effect = ledger::record(control, mapping, Side::Source, database, Kind::WriteBlock, &object, &detail).await?;
+        // After a restart the source shows our own setting: what was there before is in the ledger.
+        let known = ledger::in_force(control, mapping).await?.into_iter().find(|e| e.id == effect);
+        entries.push(known.as_ref().map_or_else(
+            || Entry { effect, database: database.to_owned(), role: target.role.clone(), previous: target.previous.clone() },
+            Entry::of,
+        ));
         source.batch_execute(&statement(database, target.role.as_deref(), Some("on"))).await.map_err(failed)?;
     }
-    end_sessions(source).await.map_err(failed)
+    let now: String = source.query_one("SELECT clock_timestamp()::text", &[]).await.map_err(failed)?.get(0);
+    let ended = end_sessions(source, &now).await.map_err(failed)?;
+    Ok((now, ended))
 }
 
-/// Ends every session that began before now, until none is left. Whoever connects after that finds the new setting.
-async fn end_sessions(source: &Client) -> Result<u64, tokio_postgres::Error> {
+/// Ends every session of the database that began before `moment`, until none is left; gives how many there were. Whoever
+/// connects after that finds the setting as it is by then.
+pub async fn end_sessions(source: &Client, moment: &str) -> Result<u64, tokio_postgres::Error> {
     const END: &str = "
         SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_catalog.pg_backend_pid() AND backend_start <= $1::text::timestamptz
+          AND application_name NOT LIKE 'pg-migrator/%'
           AND backend_type NOT IN ('walsender', 'autovacuum worker', 'parallel worker', 'logical replication worker',
-                                   'logical replication tablesync worker', 'logical replication parallel worker', 'slotsync worker')";
-    let now: String = source.query_one("SELECT clock_timestamp()::text", &[]).await?.get(0);
+                                   'logical replication apply worker', 'logical replication tablesync worker',
+                                   'logical replication parallel worker', 'slotsync worker')";
     let mut ended = 0;
     loop {
-        let sessions = source.query(END, &[&now]).await?;
+        let sessions = source.query(END, &[&moment]).await?;
         if sessions.is_empty() {
             return Ok(ended);
         }
@@ -81,16 +118,63 @@ async fn end_sessions(source: &Client) -> Result<u64, tokio_postgres::Error> {
     }
 }
 
-/// Takes one entry of the block back.
-pub async fn unblock(source: &Client, control: &Client, effect: &SideEffect) -> Result<(), Error> {
-    let role = effect.detail.get("role").and_then(Value::as_str);
-    let previous = effect.detail.get("previous").and_then(Value::as_str);
-    source.batch_execute(&statement(&effect.database, role, previous)).await.map_err(|source| Error::Statement {
-        doing: "taking the write block back",
-        database: effect.database.clone(),
-        source,
-    })?;
-    ledger::undone(control, effect.id, "undone").await?;
+/// Sessions that write in spite of the block: `BEGIN READ WRITE` overrides a default. In words; none if there is none.
+pub async fn writers(source: &Client) -> Result<Option<String>, tokio_postgres::Error> {
+    let row = source
+        .query_one(
+            "SELECT string_agg(format('pid %s of %s (%s)', pid, usename, application_name), ', ')
+             FROM pg_catalog.pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_catalog.pg_backend_pid() AND backend_xid IS NOT NULL",
+            &[],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
+/// Takes entries of the block back, each on its own, and ends the sessions that began under it: they would stay read-only.
+/// Tries until the source has done it; the ledger follows when it can.
+pub async fn unblock(source: &Endpoint, control: &Client, entries: &[Entry]) {
+    let mut waits = retry::backoff();
+    let mut open: Vec<&Entry> = entries.iter().collect();
+    while !open.is_empty() {
+        let mut left = Vec::new();
+        for entry in open {
+            match unblock_one(source, entry).await {
+                Ok(()) => {
+                    tracing::info!(database = entry.database, "writes are let in again");
+                    if let Err(error) = ledger::undone(control, entry.effect, "undone").await {
+                        // The row stays in force: the next start finds it, and taking back twice does no harm.
+                        tracing::warn!(%error, "the ledger can't be told");
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(database = entry.database, %error, "the write block can't be taken back yet; trying again");
+                    left.push(entry);
+                }
+            }
+        }
+        open = left;
+        if !open.is_empty() {
+            tokio::time::sleep(waits.next().unwrap_or(Duration::from_secs(30))).await;
+        }
+    }
+}
+
+async fn unblock_one(source: &Endpoint, entry: &Entry) -> Result<(), Error> {
+    let failed = |source| Error::Statement { doing: "letting writes in again", database: entry.database.clone(), source };
+    let gone = |error: &tokio_postgres::Error| {
+        matches!(error.code(), Some(&SqlState::UNDEFINED_OBJECT | &SqlState::INVALID_CATALOG_NAME))
+    };
+    let session = source.connect(&source.instance.database).await?;
+    match session.batch_execute(&statement(&entry.database, entry.role.as_deref(), entry.previous.as_deref())).await {
+        Ok(()) => {}
+        // A role or a database that is no more has no setting.
+        Err(error) if gone(&error) => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    }
+    let session = source.connect(&entry.database).await?;
+    let now: String = session.query_one("SELECT clock_timestamp()::text", &[]).await.map_err(failed)?.get(0);
+    end_sessions(&session, &now).await.map_err(failed)?;
     Ok(())
 }
 

@@ -9,14 +9,18 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::time::timeout;
+use tokio_postgres::Client;
 
+use crate::copy::table;
 use crate::ledger::{self, Kind};
 use crate::plan::{Plan, Section, Statement};
-use crate::postgres::{self, Lsn, Session, retry};
+use crate::postgres::{self, Endpoint, Lsn, Session, retry};
 use crate::provision::{carry, schema};
 use crate::reconcile::{Context, database, mapping, watch};
+use crate::stream::sequences::{self, Carry};
 use crate::stream::slot::{self, Slot};
-use crate::stream::{Names, sequences};
+use crate::stream::subscription::{self, TableState};
+use crate::stream::{Names, publication};
 
 pub mod block;
 
@@ -53,6 +57,39 @@ pub enum Error {
         database: String,
         /// Their identifiers.
         gids: String,
+    },
+    /// The source database is itself the subscriber of another: its apply workers do not heed a read-only default.
+    #[error("database {database} on the source has enabled subscriptions: disable them first: {subscriptions}")]
+    Subscribes {
+        /// Where.
+        database: String,
+        /// Their names.
+        subscriptions: String,
+    },
+    /// Somebody overrides the block.
+    #[error("database {database} is written to in spite of the block, by {writers}")]
+    Writers {
+        /// Where.
+        database: String,
+        /// Which sessions.
+        writers: String,
+    },
+    /// A fact that held when the cutover was asked for does not hold any more.
+    #[error("database {database} is not ready any more: {why}")]
+    NotReady {
+        /// Where.
+        database: String,
+        /// What it is.
+        why: String,
+    },
+    /// The sequences.
+    #[error("database {database}: {source}")]
+    Sequences {
+        /// Where.
+        database: String,
+        /// What went wrong.
+        #[source]
+        source: sequences::Error,
     },
     /// The slot is not there any more.
     #[error("the slot {slot} of database {database} is not usable any more")]
@@ -121,44 +158,93 @@ struct Candidate {
 /// Cuts over, or undoes what it did. The limit is for how long writers are kept out: it runs from the first block on,
 /// also over a restart of the controller.
 pub async fn run(context: &Context, limit: Duration) -> Result<Report, Error> {
-    let result = attempt(context, limit).await;
+    let mut blocked = Vec::new();
+    let result = attempt(context, limit, &mut blocked).await;
     if result.is_err() {
-        undo(context).await?;
+        undo(context, blocked).await;
     }
     result
 }
 
-async fn attempt(context: &Context, limit: Duration) -> Result<Report, Error> {
+async fn attempt(context: &Context, limit: Duration, blocked: &mut Vec<block::Entry>) -> Result<Report, Error> {
     still_in_time(context, limit).await?;
     let mut candidates = prepare(context).await?;
     let blocked_for = still_in_time(context, limit).await?;
     let began = Instant::now();
     let deadline = began + limit.saturating_sub(blocked_for);
+    let mut moments = Vec::new();
     for candidate in &mut candidates {
-        let blocking = block::block(&candidate.source, &context.control, &context.mapping, &candidate.name);
-        candidate.report.sessions_ended =
-            within(deadline, limit, || format!("ending the sessions of {}", candidate.name), blocking).await??;
+        let blocking = block::block(&candidate.source, &context.control, &context.mapping, &candidate.name, blocked);
+        let doing = || format!("ending the sessions of {}", candidate.name);
+        let (moment, ended) = within(deadline, limit, doing, blocking).await??;
+        candidate.report.sessions_ended = ended;
+        moments.push(moment);
     }
-    let mut markers = Vec::new();
-    for candidate in &mut candidates {
-        no_prepared_transactions(candidate).await?;
-        let marker = watch::emit_marker(&candidate.source, "cutover").await.map_err(failed("emitting the marker", candidate))?;
-        candidate.report.marker = marker.to_string();
-        markers.push(marker);
-    }
-    for (candidate, marker) in candidates.iter().zip(markers) {
-        within(deadline, limit, || format!("waiting until {} has applied {marker}", candidate.name), applied(candidate, marker))
-            .await??;
+    for (candidate, moment) in candidates.iter_mut().zip(&moments) {
+        let name = candidate.name.clone();
+        let draining = drain(context, candidate, moment);
+        within(deadline, limit, || format!("waiting until {name} has applied everything"), draining).await??;
     }
     for candidate in &mut candidates {
-        let values = sequences::read(&candidate.source).await.map_err(failed("reading the sequences", candidate))?;
-        let setting = sequences::write(&candidate.destination, &values);
-        candidate.report.sequences = within(deadline, limit, || "setting the sequences".to_owned(), setting)
-            .await?
-            .map_err(failed("setting the sequences", candidate))?;
+        let values = sequences::read(&candidate.source).await.map_err(sequence_failed(candidate))?;
+        let setting = sequences::write(&candidate.destination, &values, Carry::Exact);
+        candidate.report.sequences =
+            within(deadline, limit, || "setting the sequences".to_owned(), setting).await?.map_err(sequence_failed(candidate))?;
     }
     switch_on(&mut candidates, deadline, limit).await?;
-    Ok(Report { seconds: began.elapsed().as_secs_f64(), databases: candidates.into_iter().map(|c| c.report).collect() })
+    Ok(Report {
+        seconds: (blocked_for + began.elapsed()).as_secs_f64(),
+        databases: candidates.into_iter().map(|c| c.report).collect(),
+    })
+}
+
+/// Waits until everything is applied that was committed, and makes sure that nothing is written any more: a session that
+/// was just starting when the others were ended may show up late, and then everything is waited for once more.
+async fn drain(context: &Context, candidate: &mut Candidate, moment: &str) -> Result<(), Error> {
+    nothing_else_writes(candidate).await?;
+    loop {
+        let marker = watch::emit_marker(&candidate.source, "cutover").await.map_err(failed("emitting the marker", candidate))?;
+        candidate.report.marker = marker.to_string();
+        applied(candidate, marker).await?;
+        let late = block::end_sessions(&candidate.source, moment).await.map_err(failed("ending late sessions", candidate))?;
+        if late == 0 {
+            break;
+        }
+        candidate.report.sessions_ended += late;
+    }
+    if let Some(writers) = block::writers(&candidate.source).await.map_err(failed("looking for writers", candidate))? {
+        return Err(Error::Writers { database: candidate.name.clone(), writers });
+    }
+    still_equal(context, candidate).await
+}
+
+/// What was ready when the cutover was asked for must be so now, when nobody can change it any more.
+async fn still_equal(context: &Context, candidate: &Candidate) -> Result<(), Error> {
+    let looking = "looking at both sides once more";
+    let found = subscription::observe(&candidate.destination, &candidate.names).await.map_err(failed(looking, candidate))?;
+    let Some(found) = found.filter(|s| s.enabled) else {
+        return Err(Error::NotReady { database: candidate.name.clone(), why: "its stream is not running".to_owned() });
+    };
+    let states = subscription::tables(&candidate.destination, found.oid).await.map_err(failed(looking, candidate))?;
+    let lagging: Vec<String> =
+        states.iter().filter(|(_, s)| **s != TableState::Ready).map(|((s, n), _)| format!("{s}.{n}")).take(5).collect();
+    if !lagging.is_empty() {
+        return Err(Error::NotReady { database: candidate.name.clone(), why: format!("not in step: {}", lagging.join(", ")) });
+    }
+    let ours = table::read(&candidate.source).await.map_err(failed(looking, candidate))?;
+    let theirs = table::read(&candidate.destination).await.map_err(failed(looking, candidate))?;
+    let published = publication::observe(&candidate.source, &candidate.names).await.map_err(failed(looking, candidate))?;
+    let differences = watch::drift(&ours, &theirs, &states, &published.tables);
+    if differences.is_empty() {
+        tracing::debug!(mapping = context.mapping, database = candidate.name, "still equal");
+        return Ok(());
+    }
+    Err(Error::NotReady { database: candidate.name.clone(), why: differences.join("; ") })
+}
+
+fn sequence_failed(candidate: &Candidate) -> impl FnOnce(sequences::Error) -> Error {
+    let database = candidate.name.clone();
+    move |source| Error::Sequences { database, source }
 }
 
 fn failed(doing: &'static str, candidate: &Candidate) -> impl FnOnce(tokio_postgres::Error) -> Error {
@@ -219,16 +305,25 @@ async fn plan(context: &Context, source: &mut Session, name: &str, names: &Names
         .await?)
 }
 
-async fn no_prepared_transactions(candidate: &Candidate) -> Result<(), Error> {
+/// Prepared transactions and subscriptions of the source's own write without a session that could be ended.
+async fn nothing_else_writes(candidate: &Candidate) -> Result<(), Error> {
     let row = candidate
         .source
-        .query_one("SELECT string_agg(gid, ', ') FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()", &[])
+        .query_one(
+            "SELECT (SELECT string_agg(gid, ', ') FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()) AS prepared,
+                    (SELECT string_agg(s.subname, ', ') FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+                     WHERE d.datname = current_database() AND s.subenabled) AS subscriptions",
+            &[],
+        )
         .await
-        .map_err(failed("looking for prepared transactions", candidate))?;
-    match row.get(0) {
-        Some(gids) => Err(Error::Prepared { database: candidate.name.clone(), gids }),
-        None => Ok(()),
+        .map_err(failed("looking for what else could write", candidate))?;
+    if let Some(gids) = row.get("prepared") {
+        return Err(Error::Prepared { database: candidate.name.clone(), gids });
     }
+    if let Some(subscriptions) = row.get("subscriptions") {
+        return Err(Error::Subscribes { database: candidate.name.clone(), subscriptions });
+    }
+    Ok(())
 }
 
 /// Waits until the destination has applied and flushed everything before the marker.
@@ -262,45 +357,88 @@ async fn switch_on(candidates: &mut [Candidate], deadline: Instant, limit: Durat
     Ok(())
 }
 
-/// Puts both sides back: the block is taken away by the ledger, and what was switched on is switched off again.
-async fn undo(context: &Context) -> Result<(), Error> {
+/// Puts both sides back: first the source takes writes again, then what was switched on is switched off. Nothing here
+/// gives up the rest because one thing fails.
+async fn undo(context: &Context, mut blocked: Vec<block::Entry>) {
     tracing::warn!("undoing the cutover");
-    let source = context.source.connect(&context.source.instance.database).await?;
-    for effect in ledger::in_force(&context.control, &context.mapping).await? {
-        if effect.kind == Kind::WriteBlock {
-            block::unblock(&source, &context.control, &effect).await?;
-        }
-    }
-    for (oid, name) in mapping::databases(&context.source, &source, &context.settings).await? {
-        let mut session = context.source.connect(&name).await?;
-        let plan = plan(context, &mut session, &name, &Names::new(&context.mapping, oid)).await?;
-        let destination = schema::session(&context.destination, &name).await.map_err(database::Error::from)?;
-        for statement in plan.statements.iter().filter(|s| s.section == Section::AtCutover).rev() {
-            if let Some(undo) = &statement.undo {
-                destination.batch_execute(undo).await.map_err(|source| Error::Statement {
-                    doing: "switching triggers off again",
-                    database: name.clone(),
-                    source,
-                })?;
+    // What a controller that is gone had set is known to the ledger alone.
+    match ledger::in_force(&context.control, &context.mapping).await {
+        Ok(effects) => {
+            for effect in effects.iter().filter(|e| e.kind == Kind::WriteBlock) {
+                if !blocked.iter().any(|entry| entry.effect == effect.id) {
+                    blocked.push(block::Entry::of(effect));
+                }
             }
         }
+        Err(error) => tracing::error!(%error, "the ledger can't be read; undoing what this process has done"),
+    }
+    block::unblock(&context.source, &context.control, &blocked).await;
+    if let Err(error) = switch_off(context).await {
+        context.board.event("", "error", format!("what was switched on at the cutover could not be switched off again: {error}"));
+    }
+}
+
+async fn switch_off(context: &Context) -> Result<(), Error> {
+    let source = context.source.connect(&context.source.instance.database).await?;
+    let mut first_error = None;
+    for (oid, name) in mapping::databases(&context.source, &source, &context.settings).await? {
+        let candidate = candidate(context, oid, name).await?;
+        for statement in candidate.last.iter().rev() {
+            if let Some(undo) = &statement.undo
+                && let Err(error) = candidate.destination.batch_execute(undo).await
+            {
+                first_error.get_or_insert(failed("switching triggers off again", &candidate)(error));
+            }
+        }
+    }
+    first_error.map_or(Ok(()), Err)
+}
+
+/// Takes back a write block that no cutover stands behind any more: one whose limit is over, or whose request has ended.
+pub async fn release_orphans(
+    source: &Endpoint,
+    control: &Client,
+    mapping: &str,
+    running: Option<Duration>,
+) -> Result<(), ledger::Error> {
+    let orphans: Vec<block::Entry> = ledger::in_force(control, mapping)
+        .await?
+        .iter()
+        .filter(|e| e.kind == Kind::WriteBlock && running.is_none_or(|limit| e.age >= limit))
+        .map(block::Entry::of)
+        .collect();
+    if !orphans.is_empty() {
+        tracing::warn!(mapping, "taking back a write block that was left behind");
+        block::unblock(source, control, &orphans).await;
     }
     Ok(())
 }
 
-/// What a cutover without a block does, for a switch that the operator made by hand: sequences and what comes last.
+/// What a cutover without a block does, for a switch that the operator made by hand: sequences, never backwards since the
+/// destination may be in use, and what comes last. Databases whose stream is gone already have had it.
 pub async fn finish_by_hand(context: &Context) -> Result<u64, Error> {
     let limit = Duration::from_mins(5);
     let deadline = Instant::now() + limit;
-    let mut candidates = prepare(context).await?;
+    let mut candidates = Vec::new();
+    for candidate in prepare(context).await? {
+        let found = subscription::observe(&candidate.destination, &candidate.names)
+            .await
+            .map_err(failed("looking for the stream", &candidate))?;
+        if found.is_some_and(|s| s.enabled) {
+            candidates.push(candidate);
+        }
+    }
     let mut sequences = 0;
     for candidate in &candidates {
+        if let Some(writers) = block::writers(&candidate.source).await.map_err(failed("looking for writers", candidate))? {
+            return Err(Error::Writers { database: candidate.name.clone(), writers });
+        }
         let marker = watch::emit_marker(&candidate.source, "complete").await.map_err(failed("emitting the marker", candidate))?;
         within(deadline, limit, || format!("waiting until {} has applied {marker}", candidate.name), applied(candidate, marker))
             .await??;
-        let values = sequences::read(&candidate.source).await.map_err(failed("reading the sequences", candidate))?;
+        let values = sequences::read(&candidate.source).await.map_err(sequence_failed(candidate))?;
         sequences +=
-            sequences::write(&candidate.destination, &values).await.map_err(failed("setting the sequences", candidate))?;
+            sequences::write(&candidate.destination, &values, Carry::Forward).await.map_err(sequence_failed(candidate))?;
     }
     switch_on(&mut candidates, deadline, limit).await?;
     Ok(sequences)

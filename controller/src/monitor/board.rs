@@ -159,6 +159,8 @@ pub struct DatabaseView {
     pub lag: Option<Lag>,
     /// The facts of readiness, as last established.
     pub checks: Vec<Check>,
+    /// Until when those facts may be believed: whoever establishes them may hang.
+    pub believe_until: Option<Instant>,
     /// Findings by the part that found them: each part replaces its own.
     pub findings: BTreeMap<&'static str, Vec<Finding>>,
     /// Sequences as last carried over.
@@ -170,6 +172,11 @@ pub struct DatabaseView {
 }
 
 impl DatabaseView {
+    /// The facts of readiness, unless they are too old to be believed.
+    pub fn believed_checks(&self) -> &[Check] {
+        if self.believe_until.is_some_and(|until| Instant::now() <= until) { &self.checks } else { &[] }
+    }
+
     /// Bytes of the source's tables, and how many of them are over; a table in mid-copy counts by its COPY bytes, which
     /// are not its file's size, up to that size.
     pub fn bytes(&self) -> (i64, i64) {
@@ -193,7 +200,9 @@ impl DatabaseView {
             Phase::Copying | Phase::Building | Phase::CatchingUp | Phase::Finishing | Phase::Paused | Phase::Refused => {
                 Status::InCatchup
             }
-            Phase::Streaming if !self.checks.is_empty() && self.checks.iter().all(|c| c.ok) => Status::CutoverReady,
+            Phase::Streaming if !self.believed_checks().is_empty() && self.believed_checks().iter().all(|c| c.ok) => {
+                Status::CutoverReady
+            }
             Phase::Streaming | Phase::CuttingOver | Phase::CutOver | Phase::Completing => Status::Synced,
         }
     }

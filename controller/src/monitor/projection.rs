@@ -372,7 +372,8 @@ fn database_checks(name: &str, view: &DatabaseView) -> Vec<Value> {
     let streaming =
         matches!(view.phase, Phase::Streaming | Phase::CuttingOver | Phase::CutOver | Phase::Completing | Phase::Complete);
     // Without facts nothing is known, whatever was known before.
-    let known = streaming && !view.checks.is_empty();
+    let over = matches!(view.phase, Phase::CuttingOver | Phase::CutOver | Phase::Completing | Phase::Complete);
+    let known = streaming && (over || !view.believed_checks().is_empty());
     let mut rows = vec![json!({"database": name, "name": "streaming", "ok": known,
         "detail": format!("phase {}{}", view.phase.as_str(), if streaming && !known { ", which is being looked at anew" } else { "" }),
         "fix": if view.phase == Phase::Refused { "select * from migrator.findings where resolved_at is null" } else { "" }})];

@@ -121,6 +121,7 @@ const SESSION: &str = "
     SET IntervalStyle = 'postgres';
     SET extra_float_digits = 3;
     SET bytea_output = 'hex';
+    SET lc_monetary = 'C';
     SET xmloption = content;
     SET standard_conforming_strings = on;
     SET quote_all_identifiers = off;";
@@ -246,6 +247,8 @@ impl Endpoint {
                  SET log_duration = off; SET log_parameter_max_length = 0; SET log_parameter_max_length_on_error = 0;
                  SET log_min_duration_sample = -1; SET log_transaction_sample_rate = 0;
                  SET track_activities = off; SET pg_stat_statements.track_utility = off; SET pg_stat_statements.track = none;
+                 SET auto_explain.log_min_duration = -1; SET auto_explain.log_parameter_max_length = 0;
+                 SET pgaudit.log = 'none'; SET pgaudit.log_parameter = off;
                  SET debug_print_parse = off; SET debug_print_rewritten = off; SET debug_print_plan = off;",
             )
             .await

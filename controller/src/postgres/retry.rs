@@ -19,6 +19,12 @@ pub fn is_transient(error: &tokio_postgres::Error) -> bool {
         || *state == SqlState::OBJECT_IN_USE
 }
 
+/// Whether the failure is one of the session rather than of what was worked on: the connection broke, a server stops, or
+/// two sessions were in each other's way. A full disk or a broken file is not: it would fail the same way for ever.
+pub fn is_loss_of_session(error: &tokio_postgres::Error) -> bool {
+    error.code().is_none_or(|state| matches!(&state.code()[..2], "08" | "40" | "55" | "57"))
+}
+
 /// Whether the failure is a collision with another session, so that the same statement may well succeed right after.
 /// `XX000` is among them: two sessions that change the same row of a catalog (GRANT beside ATTACH on one table) are told
 /// "tuple concurrently updated" under that code and no other.

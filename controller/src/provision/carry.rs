@@ -197,13 +197,13 @@ pub async fn at_cutover(source: &Client, destination: &Client, name: &str) -> Re
     definition.settings.retain(|s| !s.name.eq_ignore_ascii_case("default_transaction_read_only"));
     Ok(databases::settings_at_cutover(&definition, name, &unknown)
         .into_iter()
-        .map(|sql| Statement {
+        .map(|(sql, undo)| Statement {
             sql,
             object: ObjectName { class: "database", schema: String::new(), parent: String::new(), name: name.to_owned() },
             section: Section::AtCutover,
             table: None,
             done_when: None,
-            undo: None,
+            undo: Some(undo),
             after: Vec::new(),
         })
         .collect())

@@ -255,20 +255,29 @@ pub fn settings(definition: &Definition, name: &str, unknown_settings: &BTreeSet
 }
 
 /// The statements that wait until the database is switched over, because they would hinder the migration: a database that
-/// is a template or read-only, a limit of connections or of waiting. Each may be run again.
-pub fn settings_at_cutover(definition: &Definition, name: &str, unknown_settings: &BTreeSet<String>) -> Vec<String> {
+/// is a template or read-only, a limit of connections or of waiting; each with what takes it back. Each may be run again.
+pub fn settings_at_cutover(definition: &Definition, name: &str, unknown_settings: &BTreeSet<String>) -> Vec<(String, String)> {
     let database = quote::ident(name);
-    let mut statements: Vec<String> = definition
+    let mut statements: Vec<(String, String)> = definition
         .settings
         .iter()
         .filter(|s| !unknown_settings.contains(&s.name) && is_hindering(s))
-        .map(|s| format!("ALTER DATABASE {database} SET {}", s.assignment()))
+        .map(|s| {
+            let set = format!("ALTER DATABASE {database} SET {}", s.assignment());
+            (set, format!("ALTER DATABASE {database} RESET {}", quote::ident(&s.name)))
+        })
         .collect();
     if definition.connection_limit != -1 {
-        statements.push(format!("ALTER DATABASE {database} WITH CONNECTION LIMIT {}", definition.connection_limit));
+        statements.push((
+            format!("ALTER DATABASE {database} WITH CONNECTION LIMIT {}", definition.connection_limit),
+            format!("ALTER DATABASE {database} WITH CONNECTION LIMIT -1"),
+        ));
     }
     if definition.is_template {
-        statements.push(format!("ALTER DATABASE {database} WITH IS_TEMPLATE true"));
+        statements.push((
+            format!("ALTER DATABASE {database} WITH IS_TEMPLATE true"),
+            format!("ALTER DATABASE {database} WITH IS_TEMPLATE false"),
+        ));
     }
     statements
 }
@@ -388,7 +397,7 @@ mod tests {
             ["ALTER DATABASE \"s\"\"x\" SET \"work_mem\" TO '1MB'", "COMMENT ON DATABASE \"s\"\"x\" IS 'it''s'"]
         );
         assert_eq!(
-            settings_at_cutover(&definition, "shop", &unknown),
+            settings_at_cutover(&definition, "shop", &unknown).iter().map(|(set, _)| set.as_str()).collect::<Vec<_>>(),
             [
                 "ALTER DATABASE \"shop\" SET \"default_transaction_read_only\" TO 'on'",
                 "ALTER DATABASE \"shop\" WITH CONNECTION LIMIT 10",

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
@@ -39,6 +40,9 @@ const BATCH: usize = 200;
 /// So often a statement that collides with another session's is run again.
 const COLLISIONS: u32 = 20;
 
+/// What to do about a statement that failed.
+const FIX: &str = "mend what the message names, or make the object on the destination by hand; it is tried again by itself";
+
 /// Opens a session for DDL: function bodies unchecked (they may name what comes later), no trigger of the user's fires.
 pub async fn session(destination: &Endpoint, database: &str) -> Result<Session, Error> {
     let session = destination.connect(database).await?;
@@ -62,8 +66,7 @@ fn failed(database: &str, statement: &Statement, error: &tokio_postgres::Error) 
         code: "statement_failed",
         object: statement.object.to_string(),
         reason: retry::message(error),
-        fix: "mend the object on the source, or make it on the destination by hand; then start the migration of this database again"
-            .to_owned(),
+        fix: FIX.to_owned(),
         statement: Some(statement.sql.clone()),
     }
 }
@@ -98,7 +101,64 @@ pub async fn before_data(
         }
         done(batch.len());
     }
+    flush(session, database).await?;
     Ok(findings)
+}
+
+/// A statement that failed before the data, as the ledger keeps it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Failed {
+    /// The object.
+    pub object: String,
+    /// The server's message.
+    pub reason: String,
+    /// The statement.
+    pub statement: Option<String>,
+}
+
+/// Executes once more what failed. An object that is there by now has been made by somebody else, and counts as made.
+pub async fn retry(session: &Session, database: &str, failed: Vec<Failed>) -> Result<(Vec<Failed>, Vec<Finding>), Error> {
+    let mut still = Vec::new();
+    for mut one in failed {
+        let Some(statement) = &one.statement else { continue };
+        match session.batch_execute(statement).await {
+            Ok(()) => {}
+            // duplicate_object, _table, _function, _schema, _column, _alias, _database
+            Err(error) if error.code().is_some_and(|c| ["42710", "42P07", "42723", "42P06", "42701"].contains(&c.code())) => {}
+            Err(error) if session.is_closed() => return Err(Error::Session { database: database.to_owned(), source: error }),
+            Err(error) => {
+                one.reason = retry::message(&error);
+                still.push(one);
+            }
+        }
+    }
+    let findings = still
+        .iter()
+        .map(|one| Finding {
+            severity: Severity::Error,
+            database: database.to_owned(),
+            code: "statement_failed",
+            object: one.object.clone(),
+            reason: one.reason.clone(),
+            fix: FIX.to_owned(),
+            statement: one.statement.clone(),
+        })
+        .collect();
+    Ok((still, findings))
+}
+
+async fn is_done(session: Option<&Session>, statement: &Statement) -> bool {
+    let (Some(session), Some(question)) = (session, &statement.done_when) else { return false };
+    // What can't be told counts as not done: then the statement's own error is told.
+    session.query_one(&format!("SELECT COALESCE(({question}), false)"), &[]).await.is_ok_and(|row| row.get(0))
+}
+
+/// Sees to it that what was committed with `synchronous_commit = off` is on disk, before anybody counts on it.
+async fn flush(session: &Session, database: &str) -> Result<(), Error> {
+    session
+        .batch_execute("BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_catalog.pg_current_xact_id(); COMMIT")
+        .await
+        .map_err(|source| Error::Session { database: database.to_owned(), source })
 }
 
 /// Asks the destination which statements have had their effect already.
@@ -207,6 +267,9 @@ pub async fn build(
         }
         if tasks.is_empty() && (queue.is_empty() || queue.is_copy_over()) {
             // With the copy over, what still waits belongs to tables that failed.
+            if let Some(session) = idle.last() {
+                flush(session, database).await?;
+            }
             return Ok(findings);
         }
         tokio::select! {
@@ -219,7 +282,12 @@ pub async fn build(
                         Err(source) if retry::is_transient(&source) => {
                             return Err(Error::Session { database: database.to_owned(), source });
                         }
-                        Err(error) => findings.push(failed(database, &statements[index], &error)),
+                        // Somebody may have done it: a builder of an earlier try, whose statement ran on.
+                        Err(error) => {
+                            if !is_done(idle.last(), &statements[index]).await {
+                                findings.push(failed(database, &statements[index], &error));
+                            }
+                        }
                     }
                 }
                 done(work.statements.len());

@@ -1,7 +1,7 @@
 //! One database of a mapping: observes both sides, decides, acts, and looks again.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -19,13 +19,17 @@ use crate::postgres::{self, Session, quote, retry};
 use crate::provision::{carry, databases, schema};
 use crate::stream::slot;
 use crate::stream::subscription::{self, Subscription, TableState};
-use crate::stream::{Names, publication};
+use crate::stream::{Names, publication, resync};
 use crate::{object, preflight};
 
 /// A table that failed is tried again after this long.
-const TABLE_COOLS_FOR: Duration = Duration::from_mins(1);
+const TABLE_COOLS_FOR: Duration = Duration::from_secs(10);
+/// Doubling at every failure, up to this: each try stops the stream of the others for as long as it takes.
+const TABLE_COOLS_AT_MOST: Duration = Duration::from_hours(1);
 /// A step that fails for longer than this is no passing trouble any more.
 const FAILING_IS_AN_ERROR_AFTER: Duration = Duration::from_mins(1);
+/// Statements that failed are tried once more after this long.
+const FINISH_AGAIN_AFTER: Duration = Duration::from_mins(2);
 /// A refused database is looked at again after this long.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 
@@ -98,10 +102,26 @@ pub struct Database {
     finished: bool,
     in_step: bool,
     statements_open: usize,
-    failed: HashMap<u32, Instant>,
+    failed: HashMap<u32, Cooling>,
     /// Since when every step has failed.
     failing_since: Option<Instant>,
+    /// When what failed is to be tried once more.
+    retry_finish_at: Option<Instant>,
     watcher: Watcher,
+}
+
+/// A table that failed, and is left alone for a while.
+#[derive(Debug, Clone, Copy)]
+struct Cooling {
+    since: Instant,
+    tries: u32,
+}
+
+impl Cooling {
+    fn is_cooling(&self) -> bool {
+        let pause = TABLE_COOLS_FOR.saturating_mul(1 << self.tries.saturating_sub(1).min(16)).min(TABLE_COOLS_AT_MOST);
+        self.since.elapsed() < pause
+    }
 }
 
 /// What was observed, with the things that acting needs.
@@ -135,6 +155,7 @@ impl Database {
             statements_open: 0,
             failed: HashMap::new(),
             failing_since: None,
+            retry_finish_at: None,
             watcher: Watcher::default(),
         }
     }
@@ -169,6 +190,9 @@ impl Database {
     fn fail(&mut self, error: &Error) {
         self.source = None;
         self.destination = None;
+        // What a server has lost with its last moments is found out by looking again.
+        self.built = false;
+        self.finished = false;
         let since = *self.failing_since.get_or_insert_with(Instant::now);
         let severity = if since.elapsed() < FAILING_IS_AN_ERROR_AFTER { Severity::Warning } else { Severity::Error };
         self.context.board.database(&self.name, |view| view.checks.clear());
@@ -189,6 +213,7 @@ impl Database {
 
     /// One round. Gives how long to wait before the next one, if at all.
     async fn step(&mut self) -> Result<Option<Duration>, Error> {
+        self.carry_out_orders().await?;
         let picture = self.observe().await?;
         let step = decide::decide(&picture.observed);
         tracing::debug!(?step, observed = ?picture.observed, "decided");
@@ -261,9 +286,45 @@ impl Database {
         Ok(None)
     }
 
+    fn has_orders(&self) -> bool {
+        self.context.orders.lock().unwrap_or_else(PoisonError::into_inner).get(&self.name).is_some_and(|o| !o.is_empty())
+    }
+
+    /// Carries out what was ordered of this database: only its own task may, since it is the one that starts the stream.
+    async fn carry_out_orders(&mut self) -> Result<(), Error> {
+        let orders = self.context.orders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name).unwrap_or_default();
+        for order in orders {
+            let names = self.names.clone();
+            let (name, policy) = (self.name.clone(), self.context.settings.replica_identity);
+            self.source().await?;
+            let mut destination = schema::session(&self.context.destination, &name).await?;
+            let Some(source) = &self.source else { return Ok(()) };
+            let context = &self.context;
+            let detached = async {
+                let failed = |e| resync::Error::Statement(e);
+                let Some(found) = subscription::observe(&destination, &names).await.map_err(failed)? else { return Ok(0) };
+                let detached = resync::detach(&mut destination, &names, found, order.table.as_deref()).await?;
+                // A table that was made anew on the source is not in the publication: it is put in again.
+                let mut tables = table::read(source).await.map_err(failed)?;
+                tables.retain(|t| detached.contains(&(t.schema.clone(), t.name.clone())));
+                publication::ensure(source, &context.control, &context.mapping, &name, &names, &tables, policy).await?;
+                Ok::<_, resync::Error>(detached.len())
+            };
+            let outcome = detached.await.map_err(|error| error.to_string());
+            // Whoever asked may be gone; then the request is open still, and asked again at the next start.
+            let _ = order.answer.send(outcome);
+            self.finished = false;
+            self.watcher = Watcher::default();
+        }
+        Ok(())
+    }
+
     async fn source(&mut self) -> Result<&mut Session, Error> {
         if self.source.as_ref().is_none_or(|s| s.is_closed()) {
-            self.source = Some(self.context.source.connect(&self.name).await?);
+            let session = self.context.source.connect(&self.name).await?;
+            // Whatever somebody on the source has locked: we look again later, and nobody waits behind us.
+            session.batch_execute("SET lock_timeout = '5s'").await.map_err(Error::doing("preparing to look at the source"))?;
+            self.source = Some(session);
         }
         // It was put there just now.
         Ok(self.source.as_mut().expect("the session was opened above"))
@@ -295,16 +356,21 @@ impl Database {
             }
         }
         let state = |t: &Table| states.get(&(t.schema.clone(), t.name.clone()));
+        let was_subscribed = ledger::was_subscribed(&self.context.control, &self.context.mapping, &self.name).await?;
+        if subscription.is_some() && !was_subscribed {
+            // A controller was killed right after making it.
+            self.note_subscription().await?;
+        }
         let covered: Vec<&Table> = match subscription {
             // What is published and not on the destination came later: that is drift, and not ours to carry.
             Some(_) => tables.iter().filter(|t| published.tables.contains(&t.oid)).collect(),
             None => tables.iter().collect(),
         };
         self.show_tables(&covered, state);
-        self.failed.retain(|_, at| at.elapsed() < TABLE_COOLS_FOR);
+        self.failed.retain(|oid, _| covered.iter().any(|t| t.oid == *oid && state(t).is_none()));
         let to_copy: Vec<Table> = covered
             .iter()
-            .filter(|t| subscription.is_some() && state(t).is_none() && !self.failed.contains_key(&t.oid))
+            .filter(|t| subscription.is_some() && state(t).is_none() && !self.failed.get(&t.oid).is_some_and(Cooling::is_cooling))
             .map(|t| (*t).clone())
             .collect();
         self.in_step = states.values().all(|s| *s == TableState::Ready);
@@ -314,10 +380,11 @@ impl Database {
             schema_built: self.schema_built,
             published: self.published,
             slot,
+            was_subscribed,
             slot_is_ours: effects.iter().any(|e| e.kind == Kind::Slot && e.object == names.slot),
             subscription: subscription.map(|s| s.enabled),
             tables_to_copy: to_copy.len(),
-            tables_cooling: self.failed.len(),
+            tables_cooling: self.failed.values().filter(|c| c.is_cooling()).count(),
             built: self.built,
             all_in_step: self.in_step,
             finished: self.finished,
@@ -360,6 +427,16 @@ impl Database {
                     "drop subscription and database {} on the destination and the slot on the source, then start again; give the \
                      source more room for log first",
                     self.name
+                ),
+            ),
+            Refusal::SubscriptionGone => (
+                "subscription_gone",
+                format!("subscription {}", self.names.subscription()),
+                "the stream's subscription was here and is gone: the database is left as it is, for it may be in use".to_owned(),
+                format!(
+                    "if it has been switched over: SELECT migrator.mark_complete('{}'); otherwise drop database {} on the \
+                     destination and give the mapping another name, to begin anew",
+                    self.context.mapping, self.name
                 ),
             ),
             Refusal::SlotGone => (
@@ -454,9 +531,32 @@ impl Database {
             board.database(&name, |view| view.statements_done += n);
         })
         .await?;
+        // A restarted controller must know of what is missing: the catalogs do not tell why.
+        let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
+        if let Some(effect) = effects.iter().find(|e| e.kind == Kind::Database && e.object == name) {
+            ledger::amend(&self.context.control, effect.id, &json!({ "failed": findings })).await?;
+        }
         board.set_findings(&name, "schema", findings);
         self.schema_built = true;
         Ok(())
+    }
+
+    /// Tries once more what failed before the data: the operator may have mended it, or made the object by hand. Gives
+    /// what is still missing.
+    async fn retry_failed(&mut self) -> Result<usize, Error> {
+        let name = self.name.clone();
+        let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
+        let Some(effect) = effects.iter().find(|e| e.kind == Kind::Database && e.object == name) else { return Ok(0) };
+        let failed: Vec<schema::Failed> =
+            effect.detail.get("failed").cloned().and_then(|f| serde_json::from_value(f).ok()).unwrap_or_default();
+        if failed.is_empty() {
+            return Ok(0);
+        }
+        let session = self.destination().await?;
+        let (still, findings) = schema::retry(session, &name, failed).await?;
+        ledger::amend(&self.context.control, effect.id, &json!({ "failed": still })).await?;
+        self.context.board.set_findings(&name, "schema", findings);
+        Ok(still.len())
     }
 
     async fn publish(&mut self) -> Result<(), Error> {
@@ -479,8 +579,9 @@ impl Database {
         ledger::record(&self.context.control, &self.context.mapping, Side::Source, &name, Kind::Slot, &names.slot, &json!({}))
             .await?;
         let context = self.context.clone();
-        let source = self.source().await?;
-        telling_blockers(&context, &name, slot::create(source, &names)).await?;
+        // A session of its own: a slot waits for running transactions, as long as they run.
+        let source = context.source.connect(&name).await?;
+        telling_blockers(&context, &name, slot::create(&source, &names)).await?;
         Ok(())
     }
 
@@ -497,11 +598,28 @@ impl Database {
         )
         .await?;
         subscription::create(&context.destination, &self.name, &context.source, &self.name, &self.names).await?;
-        Ok(())
+        self.note_subscription().await
+    }
+
+    /// From here on the tables may hold rows.
+    async fn note_subscription(&self) -> Result<(), Error> {
+        let effect = ledger::record(
+            &self.context.control,
+            &self.context.mapping,
+            Side::Destination,
+            &self.name,
+            Kind::Subscription,
+            self.names.subscription(),
+            &json!({}),
+        )
+        .await?;
+        Ok(ledger::amend(&self.context.control, effect, &json!({ "made": true })).await?)
     }
 
     async fn copy(&mut self, picture: Picture) -> Result<(), Error> {
         let Some(subscription) = picture.subscription else { return Ok(()) };
+        self.built = false;
+        self.finished = false;
         let plan = self.plan().await?;
         let context = self.context.clone();
         let name = self.name.clone();
@@ -565,8 +683,10 @@ impl Database {
         let (copied, (), built) = tokio::join!(copying, handling, building);
         drop((permits, build_permits));
         let findings: Vec<Finding> = failed.iter().map(|(_, finding)| Finding::clone(finding)).collect();
-        let now = Instant::now();
-        self.failed.extend(failed.into_iter().map(|(oid, _)| (oid, now)));
+        for (oid, _) in failed {
+            let tries = self.failed.get(&oid).map_or(0, |c| c.tries) + 1;
+            self.failed.insert(oid, Cooling { since: Instant::now(), tries });
+        }
         board.set_findings(&self.name, "copy", findings);
         copied?;
         let findings = built?;
@@ -612,9 +732,27 @@ impl Database {
         }
         let _ = signals.send(schema::Signal::CopyOver);
         let board = self.context.board.clone();
-        let before = plan.statements.iter().filter(|s| s.section < Section::AfterStreaming).count();
+        let missing = self.retry_failed().await?;
+        let before = plan.statements.iter().filter(|s| s.section == Section::BeforeData).count();
         board.database(&self.name, |view| view.statements_done = before);
-        let findings = schema::build(
+        // What comes after the data once more: what failed, and what a destination that crashed has lost of it.
+        let mut findings = schema::build(
+            &self.context.destination,
+            &self.name,
+            &plan.statements,
+            Section::AfterData,
+            workers,
+            &mut signalled,
+            |n| board.database(&self.name, |view| view.statements_done += n),
+        )
+        .await?;
+        board.set_findings(&self.name, "build", findings.clone());
+        let (signals, mut signalled) = mpsc::unbounded_channel();
+        for table in plan.statements.iter().filter_map(|s| s.table) {
+            let _ = signals.send(schema::Signal::TableCopied { table, bytes: 0 });
+        }
+        let _ = signals.send(schema::Signal::CopyOver);
+        let last = schema::build(
             &self.context.destination,
             &self.name,
             &plan.statements,
@@ -625,8 +763,10 @@ impl Database {
         )
         .await?;
         drop(permits);
-        self.statements_open = findings.len();
-        board.set_findings(&self.name, "finish", findings);
+        board.set_findings(&self.name, "finish", last.clone());
+        findings.extend(last);
+        self.statements_open = findings.len() + missing;
+        self.retry_finish_at = (self.statements_open > 0).then(|| Instant::now() + FINISH_AGAIN_AFTER);
         self.finished = true;
         Ok(())
     }
@@ -651,11 +791,17 @@ impl Database {
             };
             let outcome = self.watcher.tick(&stream, open).await.map_err(Error::doing("watching the stream"))?;
             self.in_step = self.watcher.in_step();
-            if outcome != Outcome::Same || (self.in_step && !self.finished && self.failed.is_empty()) {
+            let paused = *self.mode.borrow() == Mode::Paused;
+            let to_finish = self.in_step && !self.finished && !self.failed.values().any(Cooling::is_cooling) && !paused;
+            if self.retry_finish_at.is_some_and(|at| at <= Instant::now()) && !paused {
+                self.finished = false;
                 return Ok(());
             }
-            let cooled = self.failed.values().any(|at| at.elapsed() >= TABLE_COOLS_FOR);
-            if cooled {
+            if outcome == Outcome::Changed || to_finish || self.has_orders() {
+                return Ok(());
+            }
+            let cooled = self.failed.values().any(|c| !c.is_cooling());
+            if cooled && !paused {
                 return Ok(());
             }
             tokio::select! {
@@ -699,7 +845,7 @@ fn self_handle(
                     code: "copy_failed",
                     object: table.label(),
                     reason,
-                    fix: "mend what the message names; the table is tried again every minute".to_owned(),
+                    fix: "mend what the message names; the table is tried again by itself, at growing intervals".to_owned(),
                     statement: None,
                 },
             ));

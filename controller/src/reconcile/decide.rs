@@ -29,6 +29,8 @@ pub struct Observed {
     pub slot: Slot,
     /// Whether the ledger names that slot.
     pub slot_is_ours: bool,
+    /// Whether the ledger says that there was a subscription once.
+    pub was_subscribed: bool,
     /// Our subscription: none, or whether it is enabled.
     pub subscription: Option<bool>,
     /// Published tables that are not attached and have not failed lately.
@@ -56,6 +58,8 @@ pub enum Refusal {
     SlotLost,
     /// The subscription is there, its slot is not.
     SlotGone,
+    /// There was a subscription, and now there is none.
+    SubscriptionGone,
 }
 
 /// The next thing to do. Each is safe to repeat.
@@ -128,6 +132,10 @@ pub fn decide(o: &Observed) -> Step {
 }
 
 fn without_subscription(o: &Observed) -> Step {
+    if o.was_subscribed {
+        // The tables hold rows, and by now perhaps some that are nowhere else.
+        return Step::Refuse(Refusal::SubscriptionGone);
+    }
     if o.paused {
         return Step::Pause;
     }
@@ -163,6 +171,7 @@ mod tests {
             published: false,
             slot: Slot::Missing,
             slot_is_ours: false,
+            was_subscribed: false,
             subscription: None,
             tables_to_copy: 0,
             tables_cooling: 0,
@@ -174,7 +183,14 @@ mod tests {
     }
 
     fn subscribed(enabled: bool) -> Observed {
-        Observed { target: Target::Ours, slot: PRESENT, slot_is_ours: true, subscription: Some(enabled), ..nothing() }
+        Observed {
+            target: Target::Ours,
+            slot: PRESENT,
+            slot_is_ours: true,
+            was_subscribed: true,
+            subscription: Some(enabled),
+            ..nothing()
+        }
     }
 
     #[test]
@@ -191,6 +207,7 @@ mod tests {
         o.slot = PRESENT;
         o.slot_is_ours = true;
         assert_eq!(decide(&o), Step::Subscribe);
+        o.was_subscribed = true;
         o.subscription = Some(false);
         o.tables_to_copy = 3;
         assert_eq!(decide(&o), Step::Copy);
@@ -220,6 +237,23 @@ mod tests {
         assert_eq!(decide(&o), Step::DropDatabase);
         for enabled in [true, false] {
             assert_ne!(decide(&subscribed(enabled)), Step::DropDatabase);
+        }
+    }
+
+    #[test]
+    fn a_database_that_once_had_a_subscription_is_never_dropped_or_filled_anew() {
+        for (schema_built, published, paused) in [(false, false, false), (true, true, false), (false, false, true)] {
+            let o = Observed {
+                target: Target::Ours,
+                was_subscribed: true,
+                slot: PRESENT,
+                slot_is_ours: true,
+                schema_built,
+                published,
+                paused,
+                ..nothing()
+            };
+            assert_eq!(decide(&o), Step::Refuse(Refusal::SubscriptionGone));
         }
     }
 

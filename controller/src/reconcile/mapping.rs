@@ -1,25 +1,25 @@
 //! One mapping: its lock, its roles, the tasks of its databases, the operator's requests, and what is shown of it.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::database::Database;
 use super::request::{self, Kind, Request, Stage};
-use super::{Context, Mode};
+use super::{Context, Mode, Order};
 use crate::config::{self, Config};
 use crate::finding::{Finding, Severity};
 use crate::ledger;
 use crate::monitor::board::{Board, Phase};
 use crate::monitor::projection::{self, Projection};
 use crate::postgres::{self, Endpoint, Session, retry};
-use crate::provision::{carry, control, roles, schema};
-use crate::stream::{Names, resync, subscription};
+use crate::provision::{carry, control, roles};
 use crate::{cleanup, cutover, preflight};
 
 /// How long a mapping that was refused waits before it is looked at again.
@@ -52,6 +52,9 @@ pub enum Error {
     /// The roles.
     #[error(transparent)]
     Roles(#[from] carry::Error),
+    /// The server ended a session, or went away.
+    #[error("the session on the control database was lost")]
+    Lost,
     /// The checks found what forbids to begin; the findings have been told.
     #[error("the mapping is refused: {0}")]
     Refused(String),
@@ -137,6 +140,7 @@ impl Mapping {
         if self.is_over().await? {
             return Ok(());
         }
+        self.release_orphans().await?;
         let before = self.before_anything().await?;
         let destination_is_sound = reasons(&before.destination).is_none();
         let findings = [before.source, before.destination].concat();
@@ -166,6 +170,10 @@ impl Mapping {
         if matches!(stage, Stage::Migrating { .. }) {
             projection.write(&mut control).await.map_err(doing("writing the projection"))?;
             self.carry_roles(&source, &control).await?;
+            if let Some(reasons) = self.roles_refused() {
+                projection.write(&mut control).await.map_err(doing("writing the projection"))?;
+                return Err(Error::Refused(reasons));
+            }
         }
         drop(source);
         let context = Context {
@@ -179,6 +187,7 @@ impl Mapping {
             control: Arc::new(self.destination.connect(&self.control_database).await?),
             copy_permits: Arc::new(Semaphore::new(self.settings.copy_workers)),
             build_permits: Arc::new(Semaphore::new(self.settings.index_workers)),
+            orders: Arc::new(Mutex::new(BTreeMap::new())),
         };
         let (notified, mut notifications) = mpsc::unbounded_channel();
         let listener = self.destination.connect_listening(&self.control_database, notified).await?;
@@ -190,7 +199,8 @@ impl Mapping {
                     tracing::info!("complete");
                     return Ok(());
                 }
-                Stage::CutOver => self.await_completion(&context, &control, &mut notifications).await?,
+                Stage::CutOver => self.await_completion(&context, &mut control, &mut notifications, "cut_over").await?,
+                Stage::Completing => self.await_completion(&context, &mut control, &mut notifications, "completing").await?,
                 Stage::Migrating { paused } => {
                     self.migrate(&context, &mut control, &mut projection, &mut notifications, paused).await?;
                 }
@@ -224,6 +234,32 @@ impl Mapping {
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Lets writes in again on a source that a cutover which is over left blocked; before any check could refuse to go on.
+    async fn release_orphans(&self) -> Result<(), Error> {
+        let Ok(control) = self.destination.connect(&self.control_database).await else {
+            // No control database, no cutover; a destination that can't be reached is told by the checks.
+            return Ok(());
+        };
+        let there = control
+            .query_one("SELECT pg_catalog.to_regclass('migrator.request') IS NOT NULL", &[])
+            .await
+            .map_err(doing("looking for the extension"))?;
+        if !there.get::<_, bool>(0) {
+            return Ok(());
+        }
+        let stage = request::stage(&control, &self.name).await.map_err(doing("reading the requests"))?;
+        if !matches!(stage, Stage::Migrating { .. }) {
+            // After a cutover the block stays until the completion.
+            return Ok(());
+        }
+        let open = request::open(&control, &self.name).await.map_err(doing("reading the requests"))?;
+        let running = open.iter().find_map(|r| match r.kind {
+            Kind::Cutover(limit) if r.started => Some(limit),
+            _ => None,
+        });
+        Ok(cutover::release_orphans(&self.source, &control, &self.name, running).await?)
     }
 
     /// What must hold before we may so much as make a control database: both servers answer, are what we know, and have
@@ -327,6 +363,14 @@ impl Mapping {
         Ok(())
     }
 
+    /// Why the roles forbid to go on: with roles = "fail", one that the destination has already.
+    fn roles_refused(&self) -> Option<String> {
+        let view = self.board.lock();
+        let found: Vec<Finding> =
+            view.findings.get("roles").into_iter().flatten().filter(|f| f.code == "role_exists").cloned().collect();
+        reasons(&found)
+    }
+
     /// Runs the databases' tasks, shows what they do, and handles requests, until one of them changes the stage.
     async fn migrate(
         &self,
@@ -339,19 +383,23 @@ impl Mapping {
         let (mode, _) = watch::channel(if paused { Mode::Paused } else { Mode::Run });
         let mut tasks = JoinSet::new();
         let mut known = BTreeMap::new();
+        let mut running = BTreeMap::new();
+        let mut ordered = BTreeMap::new();
         let mut ticks = 0_u64;
         loop {
             if ticks.is_multiple_of(30) {
-                self.start_databases(context, &mode, &mut tasks, &mut known).await?;
+                self.start_databases(context, &mode, &mut tasks, &mut known, &mut running).await?;
             }
             ticks += 1;
             projection.write(control).await.map_err(doing("writing the projection"))?;
-            while let Some(ended) = tasks.try_join_next() {
+            while let Some(ended) = tasks.try_join_next_with_id() {
                 if let Err(error) = ended {
-                    // A panic: its message is in the log. The database is taken up again at the next listing.
-                    self.board.event("", "error", format!("the task of a database stopped unexpectedly: {error}"));
-                    known.clear();
-                    tasks.abort_all();
+                    // A panic: its message is in the log. The database is taken up again at once, the others go on.
+                    let name = running.remove(&error.id()).unwrap_or_default();
+                    self.board.event(&name, "error", format!("the task of the database stopped unexpectedly: {error}"));
+                    self.board.database(&name, |view| view.checks.clear());
+                    known.remove(&name);
+                    ticks = 0;
                 }
             }
             let requests = request::open(control, &self.name).await.map_err(doing("reading the requests"))?;
@@ -378,13 +426,26 @@ impl Mapping {
                     // Taken up as soon as every fact holds again.
                     Kind::Cutover(_) | Kind::Complete => {}
                     Kind::Resync { database, table } => {
-                        request::started(control, request.id).await.map_err(doing("beginning a resync"))?;
-                        let (ok, report) = match self.resync(context, database.as_deref(), table.as_deref()).await {
-                            Ok(tables) => (true, json!({ "tables": tables })),
-                            Err(error) => (false, json!({ "error": error })),
+                        if let Entry::Vacant(new) = ordered.entry(request.id) {
+                            request::started(control, request.id).await.map_err(doing("beginning a resync"))?;
+                            new.insert(order_resync(context, &known, database.as_deref(), table.as_deref()));
+                            // Wakes the databases' tasks.
+                            mode.send_modify(|_| {});
+                        }
+                        let Some(Ok(answers)) = ordered.get_mut(&request.id) else {
+                            let error = ordered.remove(&request.id).and_then(Result::err);
+                            self.answer(control, &request, false, &json!({ "error": error })).await?;
+                            continue;
                         };
-                        self.board.event("", "info", format!("resync: {report}"));
-                        self.answer(control, &request, ok, &report).await?;
+                        if let Some(outcome) = resync_outcome(answers) {
+                            ordered.remove(&request.id);
+                            let (ok, report) = match outcome {
+                                Ok(tables) => (true, json!({ "tables": tables })),
+                                Err(error) => (false, json!({ "error": error })),
+                            };
+                            self.board.event("", "info", format!("resync: {report}"));
+                            self.answer(control, &request, ok, &report).await?;
+                        }
                     }
                     Kind::Unsupported(kind) => {
                         let report = json!({ "error": format!("this version of pg-migrator can't {kind} yet") });
@@ -397,16 +458,19 @@ impl Mapping {
                 Some(_) = notifications.recv() => {}
             }
             if context.control.is_closed() {
-                return Err(Error::Refused("the session on the control database was lost".to_owned()));
+                return Err(Error::Lost);
             }
         }
     }
 
     /// Whether a request that needs readiness may be carried out now. One that has waited too long is answered with no.
     async fn ready_or_late(&self, control: &Session, request: &Request, limit: Duration) -> Result<bool, Error> {
-        if request.started_at.is_some() {
-            // Begun by a controller that is gone: it is brought to an end, one way or the other.
-            return Ok(true);
+        if request.started && request.kind != Kind::Complete {
+            let effects = ledger::in_force(control, &self.name).await?;
+            if effects.iter().any(|e| e.kind == ledger::Kind::WriteBlock) {
+                // Begun by a controller that is gone: it is brought to an end, one way or the other.
+                return Ok(true);
+            }
         }
         let row = control
             .query_opt("SELECT ready, blockers FROM migrator.cutover_ready() WHERE mapping = $1", &[&self.name])
@@ -416,7 +480,7 @@ impl Mapping {
         if row.get("ready") {
             return Ok(true);
         }
-        if request.requested_at.elapsed().unwrap_or_default() > limit {
+        if request.age > limit {
             let blockers: Vec<String> = row.get("blockers");
             self.answer(control, request, false, &json!({ "error": "not ready within the time limit", "blockers": blockers }))
                 .await?;
@@ -428,30 +492,6 @@ impl Mapping {
         request::finished(control, request.id, ok, report).await.map_err(doing("answering a request"))
     }
 
-    /// Detaches what is to be copied anew; the databases' tasks find it not copied and go on from there. Gives the number
-    /// of tables, or what went wrong, in words.
-    async fn resync(&self, context: &Context, database: Option<&str>, table: Option<&str>) -> Result<usize, String> {
-        let words = |error: &dyn std::fmt::Display| error.to_string();
-        if table.is_some() && database.is_none() {
-            return Err("name the database of the table as well".to_owned());
-        }
-        let source = self.source.connect(&self.source.instance.database).await.map_err(|e| words(&e))?;
-        let selected = databases(&self.source, &source, &self.settings).await.map_err(|e| words(&e))?;
-        let chosen: Vec<_> = selected.into_iter().filter(|(_, name)| database.is_none_or(|d| d == name)).collect();
-        if chosen.is_empty() {
-            return Err(format!("there is no database {:?} in this mapping", database.unwrap_or_default()));
-        }
-        let mut tables = 0;
-        for (oid, name) in chosen {
-            let names = Names::new(&context.mapping, oid);
-            let mut session = schema::session(&self.destination, &name).await.map_err(|e| words(&e))?;
-            let found = subscription::observe(&session, &names).await.map_err(|e| retry::message(&e))?;
-            let Some(found) = found else { continue };
-            tables += resync::detach(&mut session, &names, found, table).await.map_err(|e| words(&e))?;
-        }
-        Ok(tables)
-    }
-
     /// Starts a task for every selected database that has none.
     async fn start_databases(
         &self,
@@ -459,6 +499,7 @@ impl Mapping {
         mode: &watch::Sender<Mode>,
         tasks: &mut JoinSet<()>,
         known: &mut BTreeMap<String, u32>,
+        running: &mut BTreeMap<tokio::task::Id, String>,
     ) -> Result<(), Error> {
         let source = self.source.connect(&self.source.instance.database).await?;
         for (oid, name) in databases(&self.source, &source, &self.settings).await? {
@@ -469,8 +510,8 @@ impl Mapping {
                     view.phase = Phase::Pending;
                     view.checks.clear();
                 });
-                let database = Database::new(context.clone(), name, oid, mode.subscribe());
-                tasks.spawn(database.run().instrument(span));
+                let database = Database::new(context.clone(), name.clone(), oid, mode.subscribe());
+                running.insert(tasks.spawn(database.run().instrument(span)).id(), name);
             }
         }
         Ok(())
@@ -487,7 +528,20 @@ impl Mapping {
         request::started(control, request.id).await.map_err(doing("beginning the cutover"))?;
         self.board.lock().phase = Some(Phase::CuttingOver);
         projection.write(control).await.map_err(doing("writing the projection"))?;
-        match cutover::run(context, limit).await {
+        // Beside it the views go on being written: whoever looks sees that somebody is at it.
+        let cutting = cutover::run(context, limit);
+        let mut cutting = Box::pin(cutting);
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut cutting => break outcome,
+                () = tokio::time::sleep(self.tick) => {
+                    if let Err(error) = projection.write(control).await {
+                        tracing::warn!(%error, "the views can't be written");
+                    }
+                }
+            }
+        };
+        match outcome {
             Ok(report) => {
                 self.answer(control, request, true, &json!(report)).await?;
                 self.board.event("", "info", format!("cut over in {:.3} s", report.seconds));
@@ -516,16 +570,17 @@ impl Mapping {
     async fn await_completion(
         &self,
         context: &Context,
-        control: &Session,
+        control: &mut Session,
         notifications: &mut mpsc::UnboundedReceiver<String>,
+        phase: &str,
     ) -> Result<(), Error> {
         loop {
-            self.settle(control, "synced", "cut_over").await?;
+            self.settle(control, "synced", phase).await?;
             for request in request::open(control, &self.name).await.map_err(doing("reading the requests"))? {
                 if request.kind == Kind::Complete {
-                    return self.clean_up(context, control, &request, false).await;
+                    return self.clean_up(context, control, &request, phase == "completing").await;
                 }
-                let report = json!({ "error": "the mapping has been cut over; only mark_complete is left to do" });
+                let report = json!({ "error": "only mark_complete is left to do for this mapping" });
                 self.answer(control, &request, false, &report).await?;
             }
             tokio::select! {
@@ -533,7 +588,7 @@ impl Mapping {
                 Some(_) = notifications.recv() => {}
             }
             if control.is_closed() {
-                return Err(Error::Refused("the session on the control database was lost".to_owned()));
+                return Err(Error::Lost);
             }
         }
     }
@@ -555,7 +610,14 @@ impl Mapping {
 
     async fn clean_up(&self, context: &Context, control: &Session, request: &Request, finish_first: bool) -> Result<(), Error> {
         request::started(control, request.id).await.map_err(doing("beginning the cleanup"))?;
-        match cleanup::run(context, finish_first).await {
+        let mut cleaning = Box::pin(cleanup::run(context, finish_first));
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut cleaning => break outcome,
+                () = tokio::time::sleep(self.tick) => self.settle(control, "synced", "completing").await?,
+            }
+        };
+        match outcome {
             Ok(report) => {
                 self.answer(control, request, true, &json!(report)).await?;
                 self.settle(control, "complete", "complete").await
@@ -585,6 +647,47 @@ impl Mapping {
         }
         Ok(())
     }
+}
+
+/// How many tables of a database are being copied anew, or what went wrong.
+type ResyncAnswer = oneshot::Receiver<Result<usize, String>>;
+
+/// Orders the databases' tasks to copy anew. What can't be ordered is said in words.
+fn order_resync(
+    context: &Context,
+    known: &BTreeMap<String, u32>,
+    database: Option<&str>,
+    table: Option<&str>,
+) -> Result<Vec<(ResyncAnswer, Option<usize>)>, String> {
+    if table.is_some() && database.is_none() {
+        return Err("name the database of the table as well".to_owned());
+    }
+    let chosen: Vec<&String> = known.keys().filter(|name| database.is_none_or(|d| d == *name)).collect();
+    if chosen.is_empty() {
+        return Err(format!("there is no database {:?} in this mapping", database.unwrap_or_default()));
+    }
+    let mut orders = context.orders.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(chosen
+        .into_iter()
+        .map(|name| {
+            let (answer, receiver) = oneshot::channel();
+            orders.entry(name.clone()).or_default().push(Order { table: table.map(str::to_owned), answer });
+            (receiver, None)
+        })
+        .collect())
+}
+
+/// The outcome of a resync, once every database has answered.
+fn resync_outcome(answers: &mut [(ResyncAnswer, Option<usize>)]) -> Option<Result<usize, String>> {
+    for (receiver, known) in answers.iter_mut().filter(|(_, known)| known.is_none()) {
+        match receiver.try_recv() {
+            Ok(Ok(tables)) => *known = Some(tables),
+            Ok(Err(error)) => return Some(Err(error)),
+            Err(oneshot::error::TryRecvError::Empty) => return None,
+            Err(oneshot::error::TryRecvError::Closed) => return Some(Err("the database's task ended; ask again".to_owned())),
+        }
+    }
+    Some(Ok(answers.iter().filter_map(|(_, tables)| *tables).sum()))
 }
 
 /// The errors among findings, in words; none if there is none.
@@ -652,12 +755,17 @@ async fn is_used(endpoint: &Endpoint, database: &str) -> Result<bool, Error> {
     let session = endpoint.connect(database).await?;
     let row = session
         .query_one(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                            WHERE c.oid >= 16384 AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema')
-                 OR EXISTS (SELECT FROM pg_catalog.pg_proc WHERE oid >= 16384)
+            "WITH members AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e')
+             SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                            WHERE c.oid >= 16384 AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+                              AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objid = c.oid))
+                 OR EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.oid >= 16384
+                              AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND objid = p.oid))
                  OR EXISTS (SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-                            WHERE t.oid >= 16384 AND n.nspname NOT LIKE 'pg\\_%')
-                 OR EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE oid >= 16384 AND nspname NOT LIKE 'pg\\_%')
+                            WHERE t.oid >= 16384 AND n.nspname NOT LIKE 'pg\\_%' AND t.typrelid = 0 AND t.typelem = 0
+                              AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND objid = t.oid))
+                 OR EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.oid >= 16384 AND nspname NOT LIKE 'pg\\_%'
+                              AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND objid = n.oid))
                  OR EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)",
             &[],
         )

@@ -9,10 +9,11 @@
 //!
 //! Nothing here is remembered over a restart: what is done is read from the servers' catalogs and the ledger.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::config;
 use crate::monitor::board::Board;
@@ -47,6 +48,17 @@ pub struct Context {
     pub copy_permits: Arc<Semaphore>,
     /// `index_workers`, over all databases.
     pub build_permits: Arc<Semaphore>,
+    /// What the databases' tasks are ordered to do, by database.
+    pub orders: Arc<Mutex<BTreeMap<String, Vec<Order>>>>,
+}
+
+/// An order to copy a database, or one of its tables, anew.
+#[derive(Debug)]
+pub struct Order {
+    /// The table, as `schema.table`; without it all of the database.
+    pub table: Option<String>,
+    /// Told how many tables it is, or what went wrong.
+    pub answer: oneshot::Sender<Result<usize, String>>,
 }
 
 /// What a mapping's databases are to do.

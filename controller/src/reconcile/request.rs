@@ -1,6 +1,6 @@
 //! What operators asked for, through the extension's SQL functions.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio_postgres::Client;
@@ -12,10 +12,10 @@ pub struct Request {
     pub id: i64,
     /// What is asked for.
     pub kind: Kind,
-    /// When a controller first took it up.
-    pub started_at: Option<SystemTime>,
-    /// When it was asked for.
-    pub requested_at: SystemTime,
+    /// Whether a controller has taken it up.
+    pub started: bool,
+    /// How long ago it was asked for, by the server's clock.
+    pub age: Duration,
 }
 
 /// What can be asked for.
@@ -50,6 +50,8 @@ pub enum Stage {
     },
     /// Switched over.
     CutOver,
+    /// A cleanup has been begun, and not ended well: nothing else may go on.
+    Completing,
     /// Done.
     Complete,
 }
@@ -58,9 +60,11 @@ pub enum Stage {
 pub async fn stage(control: &Client, mapping: &str) -> Result<Stage, tokio_postgres::Error> {
     let row = control
         .query_one(
-            "SELECT COALESCE(bool_or(kind = 'complete'), false) AS complete, COALESCE(bool_or(kind = 'cutover'), false) AS cut_over,
-                    COALESCE((array_agg(kind ORDER BY id DESC) FILTER (WHERE kind IN ('pause', 'resume')))[1] = 'pause', false) AS paused
-             FROM migrator.request WHERE mapping = $1 AND succeeded",
+            "SELECT COALESCE(bool_or(kind = 'complete' AND succeeded), false) AS complete,
+                    COALESCE(bool_or(kind = 'cutover' AND succeeded), false) AS cut_over,
+                    COALESCE(bool_or(kind = 'complete' AND started_at IS NOT NULL), false) AS completing,
+                    COALESCE((array_agg(kind ORDER BY id DESC) FILTER (WHERE kind IN ('pause', 'resume') AND succeeded))[1] = 'pause', false) AS paused
+             FROM migrator.request WHERE mapping = $1",
             &[&mapping],
         )
         .await?;
@@ -68,6 +72,8 @@ pub async fn stage(control: &Client, mapping: &str) -> Result<Stage, tokio_postg
         Stage::Complete
     } else if row.get("cut_over") {
         Stage::CutOver
+    } else if row.get("completing") {
+        Stage::Completing
     } else {
         Stage::Migrating { paused: row.get("paused") }
     })
@@ -77,7 +83,8 @@ pub async fn stage(control: &Client, mapping: &str) -> Result<Stage, tokio_postg
 pub async fn open(control: &Client, mapping: &str) -> Result<Vec<Request>, tokio_postgres::Error> {
     let rows = control
         .query(
-            "SELECT id, kind, arguments, started_at, requested_at FROM migrator.request
+            "SELECT id, kind, arguments, started_at IS NOT NULL AS started,
+                    extract(epoch FROM clock_timestamp() - requested_at)::float8 AS age FROM migrator.request
              WHERE mapping = $1 AND finished_at IS NULL ORDER BY id",
             &[&mapping],
         )
@@ -100,7 +107,12 @@ pub async fn open(control: &Client, mapping: &str) -> Result<Vec<Request>, tokio
                 }
                 other => Kind::Unsupported(other.to_owned()),
             };
-            Request { id: row.get("id"), kind, started_at: row.get("started_at"), requested_at: row.get("requested_at") }
+            Request {
+                id: row.get("id"),
+                kind,
+                started: row.get("started"),
+                age: Duration::try_from_secs_f64(row.get("age")).unwrap_or_default(),
+            }
         })
         .collect())
 }

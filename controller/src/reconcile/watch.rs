@@ -11,10 +11,11 @@ use crate::finding::Severity;
 use crate::monitor::board::{Lag, Phase, TableStage};
 use crate::monitor::lag::Clock;
 use crate::monitor::readiness::{self, Facts};
-use crate::postgres::{Lsn, Session, retry};
+use crate::postgres::{Lsn, Session};
+use crate::stream::sequences::{self, Carry};
 use crate::stream::slot::{self, Slot};
 use crate::stream::subscription::{self, TableState};
-use crate::stream::{Names, sequences};
+use crate::stream::{Names, publication};
 
 /// Schemas are compared, and the source's tables read again, at every so manieth tick: it reads whole catalogs.
 const SLOW_TICKS: u64 = 15;
@@ -39,6 +40,7 @@ pub struct Watcher {
     drift: Vec<String>,
     states: HashMap<(String, String), TableState>,
     sequences: sequences::Values,
+    sequences_error: Option<String>,
 }
 
 /// A stream to be looked at.
@@ -124,7 +126,8 @@ impl Watcher {
         let mut tables_of_source = None;
         if slow {
             let (ours, theirs) = (table::read(source).await?, table::read(destination).await?);
-            self.drift = drift(&ours, &theirs, &self.states);
+            let published = publication::observe(source, names).await?;
+            self.drift = drift(&ours, &theirs, &self.states, &published.tables);
             tables_of_source = Some(ours);
         }
         let sequences_error = self.carry_sequences(source, destination, slow).await;
@@ -186,6 +189,7 @@ impl Watcher {
             view.lag = Some(lag);
             view.sequences.clone_from(&self.sequences);
             view.checks = readiness::checks(&facts);
+            view.believe_until = Some(Instant::now() + (context.tick * 3).max(Duration::from_secs(10)));
         });
         if self.in_step() && !was_in_step {
             return Ok(Outcome::InStep);
@@ -230,25 +234,31 @@ impl Watcher {
     /// Carries sequences that moved; gives what went wrong, in words.
     async fn carry_sequences(&mut self, source: &Session, destination: &Session, slow: bool) -> Option<String> {
         if !slow && self.sequences.len() > SEQUENCES_AT_EVERY_TICK {
-            return None;
+            return self.sequences_error.clone();
         }
         let carried = async {
             let now = sequences::read(source).await?;
-            sequences::write(destination, sequences::changed(&now, &self.sequences)).await?;
-            Ok::<_, tokio_postgres::Error>(now)
+            sequences::write(destination, sequences::changed(&now, &self.sequences), Carry::Forward).await?;
+            Ok::<_, sequences::Error>(now)
         };
         match carried.await {
             Ok(now) => {
                 self.sequences = now;
-                None
+                self.sequences_error = None;
             }
-            Err(error) => Some(retry::message(&error)),
+            Err(error) => self.sequences_error = Some(error.to_string()),
         }
+        self.sequences_error.clone()
     }
 }
 
 /// How the two sides' tables differ, in words, a few of them.
-fn drift(source: &[Table], destination: &[Table], attached: &HashMap<(String, String), TableState>) -> Vec<String> {
+pub fn drift(
+    source: &[Table],
+    destination: &[Table],
+    attached: &HashMap<(String, String), TableState>,
+    published: &HashSet<u32>,
+) -> Vec<String> {
     let key = |t: &Table| (t.schema.clone(), t.name.clone());
     let there: HashMap<_, _> = destination.iter().map(|t| (key(t), t)).collect();
     let here: HashSet<_> = source.iter().map(key).collect();
@@ -262,6 +272,10 @@ fn drift(source: &[Table], destination: &[Table], attached: &HashMap<(String, St
                     "columns of {label}: source has ({}), destination has ({})",
                     table.fingerprint, other.fingerprint
                 ));
+            }
+            // The name is the same, the table is another one: dropped and made anew, or taken out of the publication.
+            Some(_) if !published.contains(&table.oid) => {
+                differences.push(format!("table {label} is not in our publication: it was made anew, or somebody took it out"));
             }
             Some(_) if !attached.contains_key(&key(table)) => {
                 differences.push(format!("table {label} is on both sides, but is not carried over"));
@@ -322,12 +336,22 @@ mod tests {
             &[table("a", "x integer"), table("new", ""), table("left", "")],
             &[table("a", "x text"), table("left", "")],
             &attached,
+            &HashSet::from([1]),
         );
         assert_eq!(told.len(), 4, "{told:?}");
         assert!(told.iter().any(|d| d.contains("columns of s.a")));
         assert!(told.iter().any(|d| d.contains("s.new is only on the source")));
         assert!(told.iter().any(|d| d.contains("s.left is on both sides")));
         assert!(told.iter().any(|d| d.contains("s.gone is no longer")));
+    }
+
+    #[test]
+    fn a_table_made_anew_under_its_old_name_is_drift() {
+        let attached = HashMap::from([(("s".to_owned(), "a".to_owned()), TableState::Ready)]);
+        let (source, destination) = ([table("a", "x integer")], [table("a", "x integer")]);
+        assert!(drift(&source, &destination, &attached, &HashSet::from([1])).is_empty());
+        let told = drift(&source, &destination, &attached, &HashSet::from([2]));
+        assert!(told.len() == 1 && told[0].contains("not in our publication"), "{told:?}");
     }
 
     #[test]

@@ -32,6 +32,21 @@ pub enum Error {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// Somebody else's.
+    #[error(
+        "the source has a publication {publication} that was not made by this mapping: give the mapping another name, or \
+         drop the publication if nobody needs it"
+    )]
+    Foreign {
+        /// Its name.
+        publication: String,
+    },
+    /// Locked by others for a while.
+    #[error("tables that are in use on the source can't be given a replica identity yet: {}", .tables.join(", "))]
+    Locked {
+        /// Which tables.
+        tables: Vec<String>,
+    },
     /// The ledger could not be written, so nothing was done.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
@@ -162,8 +177,12 @@ pub async fn ensure(
         move |source| Error::Statement { publication, doing, source }
     };
     let mut outcome = Outcome::default();
-    ledger::record(control, mapping, Side::Source, database, Kind::Publication, &names.publication, &json!({})).await?;
     let published = observe(source, names).await.map_err(failed("read"))?;
+    let ours = ledger::in_force(control, mapping).await?.iter().any(|e| e.kind == Kind::Publication && e.database == database);
+    if published.exists && !ours {
+        return Err(Error::Foreign { publication: names.publication.clone() });
+    }
+    ledger::record(control, mapping, Side::Source, database, Kind::Publication, &names.publication, &json!({})).await?;
     if !published.exists {
         source
             .batch_execute(&format!("CREATE PUBLICATION {}", quote::ident(&names.publication)))
@@ -171,9 +190,11 @@ pub async fn ensure(
             .map_err(failed("created"))?;
     }
     let mut to_add = Vec::new();
+    let mut locked = Vec::new();
     for table in tables.iter().filter(|t| !published.tables.contains(&t.oid)) {
         match put_identity_right(source, control, mapping, database, table, policy).await? {
-            Ok(()) => to_add.push(table),
+            Ok(Identity::Right) => to_add.push(table),
+            Ok(Identity::Locked) => locked.push(table.label()),
             Err(finding) => {
                 outcome.refused.insert(table.oid, finding);
             }
@@ -200,7 +221,16 @@ pub async fn ensure(
             }
         }
     }
-    Ok(outcome)
+    // The others are published; what was locked comes at the next try.
+    if locked.is_empty() { Ok(outcome) } else { Err(Error::Locked { tables: locked }) }
+}
+
+/// What became of a table's replica identity.
+enum Identity {
+    /// Updates and deletes can be replicated.
+    Right,
+    /// Somebody uses the table.
+    Locked,
 }
 
 fn refused(database: &str, table: &Table, reason: &str) -> Finding {
@@ -224,41 +254,51 @@ async fn put_identity_right(
     database: &str,
     table: &Table,
     policy: ReplicaIdentityPolicy,
-) -> Result<Result<(), Finding>, Error> {
+) -> Result<Result<Identity, Finding>, Error> {
     let wanted = match wanted_identity(table, policy) {
         Ok(wanted) => wanted,
         Err(why) => return Ok(Err(no_identity(database, table, &why))),
     };
     if wanted == table.replica_identity {
-        return Ok(Ok(()));
+        return Ok(Ok(Identity::Right));
     }
     ledger::record(control, mapping, Side::Source, database, Kind::ReplicaIdentity, &table.sql_name(), &identity_detail(table))
         .await?;
-    set_identity(source, &table.sql_name(), &wanted).await.map(|()| Ok(())).or_else(|error| {
-        if retry::is_transient(&error) {
-            Err(Error::Statement { publication: table.label(), doing: "given a replica identity", source: error })
-        } else {
-            Ok(Err(refused(database, table, &retry::message(&error))))
+    match set_identity(source, &table.sql_name(), &wanted).await {
+        Ok(()) => Ok(Ok(Identity::Right)),
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(Ok(Identity::Locked)),
+        Err(source) if retry::is_transient(&source) => {
+            Err(Error::Statement { publication: table.label(), doing: "given a replica identity", source })
         }
-    })
+        Err(error) => Ok(Err(refused(database, table, &retry::message(&error)))),
+    }
 }
 
-/// `ALTER TABLE … REPLICA IDENTITY`, without ever queueing up for its lock for longer than two seconds.
+/// So often the lock for a replica identity is tried for …
+const TRIES: u32 = 5;
+/// … and so long at a time, since whoever comes after us on that table waits behind us.
+const LOCK_TIMEOUT: &str = "300ms";
+
+/// `ALTER TABLE … REPLICA IDENTITY`, without ever queueing up for its lock for long. Gives the server's "lock not
+/// available" when the table stays in use.
 pub async fn set_identity(source: &Client, table: &str, identity: &ReplicaIdentity) -> Result<(), tokio_postgres::Error> {
-    let statement =
-        format!("BEGIN; SET LOCAL lock_timeout = '2s'; ALTER TABLE ONLY {table} REPLICA IDENTITY {}; COMMIT", identity.clause());
+    let statement = format!(
+        "BEGIN; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; ALTER TABLE ONLY {table} REPLICA IDENTITY {}; COMMIT",
+        identity.clause()
+    );
+    let mut tries = 1;
     loop {
-        match source.batch_execute(&statement).await {
-            Ok(()) => return Ok(()),
-            Err(error) => {
-                source.batch_execute("ROLLBACK").await?;
-                if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
-                    return Err(error);
-                }
-                tracing::info!(table, "waiting for a lock on the source to set the replica identity");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
+        let Err(error) = source.batch_execute(&statement).await else { return Ok(()) };
+        if source.is_closed() {
+            return Err(error);
         }
+        source.batch_execute("ROLLBACK").await?;
+        if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) || tries >= TRIES {
+            return Err(error);
+        }
+        tracing::info!(table, "waiting for a lock on the source to set the replica identity");
+        tokio::time::sleep(Duration::from_millis(500) * tries).await;
+        tries += 1;
     }
 }
 

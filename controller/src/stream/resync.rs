@@ -1,8 +1,11 @@
 //! Copying anew what is attached: the tables are taken out of the subscription, and the loop finds them not copied.
 
+use std::collections::HashSet;
+
 use tokio_postgres::Client;
 
 use super::Names;
+use super::publication;
 use super::subscription::{self, Subscription};
 use crate::postgres::retry;
 
@@ -15,19 +18,22 @@ pub enum Error {
     /// The subscription could not be disabled.
     #[error(transparent)]
     Subscription(#[from] subscription::Error),
+    /// The tables could not be published again.
+    #[error(transparent)]
+    Publication(#[from] publication::Error),
     /// There is no such table in the stream.
     #[error("the table {0:?} is not part of the migration: give it as schema.table, as migrator.tables shows it")]
     NoTable(String),
 }
 
 /// Takes tables (or the one named `schema.table`) out of the subscription of the database that `destination` is connected
-/// to, with the stream stopped. Gives how many; the stream is started again by the loop, when they have been copied.
+/// to, with the stream stopped. Gives which; the stream is started again by the loop, when they have been copied.
 pub async fn detach(
     destination: &mut Client,
     names: &Names,
     subscription: Subscription,
     table: Option<&str>,
-) -> Result<usize, Error> {
+) -> Result<HashSet<(String, String)>, Error> {
     let attached = subscription::tables(destination, subscription.oid).await.map_err(Error::Statement)?;
     let mut chosen: Vec<&(String, String)> =
         attached.keys().filter(|(schema, name)| table.is_none_or(|t| *t == format!("{schema}.{name}"))).collect();
@@ -59,5 +65,5 @@ pub async fn detach(
             .map_err(Error::Statement)?;
     }
     transaction.commit().await.map_err(Error::Statement)?;
-    Ok(chosen.len())
+    Ok(chosen.into_iter().cloned().collect())
 }

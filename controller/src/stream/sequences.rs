@@ -4,7 +4,24 @@ use std::collections::HashMap;
 
 use tokio_postgres::Client;
 
-use crate::postgres::quote;
+use crate::postgres::{quote, retry};
+
+/// Why sequences are not carried over.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The source's can't be read.
+    #[error("reading the sequences: {}", retry::message(.0))]
+    Read(#[source] tokio_postgres::Error),
+    /// One can't be set.
+    #[error("setting {sequence}: {}", retry::message(.source))]
+    Write {
+        /// Qualified and quoted.
+        sequence: String,
+        /// What the server said.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+}
 
 /// A sequence's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +40,7 @@ const BATCH: usize = 200;
 
 /// Reads every sequence of the database that is not an extension's own. `last_value` and `is_called` are read from the
 /// sequence itself: `pg_sequences` shows null for one that has not been called, which hides a `setval(…, false)`.
-pub async fn read(source: &Client) -> Result<Values, tokio_postgres::Error> {
+pub async fn read(source: &Client) -> Result<Values, Error> {
     let names: Vec<(String, String)> = source
         .query(
             "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -33,7 +50,8 @@ pub async fn read(source: &Client) -> Result<Values, tokio_postgres::Error> {
              ORDER BY 1, 2",
             &[],
         )
-        .await?
+        .await
+        .map_err(Error::Read)?
         .iter()
         .map(|row| (row.get(0), row.get(1)))
         .collect();
@@ -44,7 +62,7 @@ pub async fn read(source: &Client) -> Result<Values, tokio_postgres::Error> {
             .enumerate()
             .map(|(i, (schema, name))| format!("SELECT {i} AS i, last_value, is_called FROM {}", quote::qualified(schema, name)))
             .collect();
-        for row in source.query(&query.join(" UNION ALL "), &[]).await? {
+        for row in source.query(&query.join(" UNION ALL "), &[]).await.map_err(Error::Read)? {
             let i: i32 = row.get(0);
             values.insert(batch[i as usize].clone(), Value { last_value: row.get(1), is_called: row.get(2) });
         }
@@ -52,26 +70,59 @@ pub async fn read(source: &Client) -> Result<Values, tokio_postgres::Error> {
     Ok(values)
 }
 
-/// Sets the sequences on the destination.
+/// How a value is carried over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carry {
+    /// Only forward, in the sequence's own direction: whoever uses the destination already must not be handed a value again.
+    Forward,
+    /// Exactly: only while nobody can use either side.
+    Exact,
+}
+
+/// Sets the sequences on the destination. One that can't be set does not keep the others from it; the first failure is
+/// given at the end, with the sequence's name.
 pub async fn write(
     destination: &Client,
     values: impl IntoIterator<Item = (&(String, String), &Value)>,
-) -> Result<u64, tokio_postgres::Error> {
-    let statements: Vec<String> = values
+    carry: Carry,
+) -> Result<u64, Error> {
+    let statements: Vec<(String, String)> = values
         .into_iter()
         .map(|((schema, name), value)| {
-            format!(
-                "SELECT pg_catalog.setval({}::pg_catalog.regclass, {}, {})",
-                quote::literal(&quote::qualified(schema, name)),
-                value.last_value,
-                value.is_called
-            )
+            let sequence = quote::qualified(schema, name);
+            let statement = set(&sequence, *value, carry);
+            (sequence, statement)
         })
         .collect();
+    let mut failed = None;
     for batch in statements.chunks(BATCH) {
-        destination.batch_execute(&batch.join(";\n")).await?;
+        let all: Vec<&str> = batch.iter().map(|(_, statement)| statement.as_str()).collect();
+        if let Err(source) = destination.batch_execute(&all.join(";\n")).await {
+            if destination.is_closed() {
+                return Err(Error::Write { sequence: "all".to_owned(), source });
+            }
+            for (sequence, statement) in batch {
+                if let Err(source) = destination.batch_execute(statement).await {
+                    failed.get_or_insert(Error::Write { sequence: sequence.clone(), source });
+                }
+            }
+        }
     }
-    Ok(statements.len() as u64)
+    failed.map_or(Ok(statements.len() as u64), Err)
+}
+
+fn set(sequence: &str, value: Value, carry: Carry) -> String {
+    let regclass = format!("{}::pg_catalog.regclass", quote::literal(sequence).trim_start());
+    let Value { last_value, is_called } = value;
+    let setval = format!("SELECT pg_catalog.setval({regclass}, {last_value}, {is_called})");
+    match carry {
+        Carry::Exact => setval,
+        Carry::Forward => format!(
+            "{setval} FROM {sequence} d, pg_catalog.pg_sequence p WHERE p.seqrelid = {regclass}
+             AND CASE WHEN p.seqincrement > 0 THEN ({last_value}, {is_called}) > (d.last_value, d.is_called)
+                      ELSE (-({last_value}::numeric), {is_called}) > (-(d.last_value::numeric), d.is_called) END"
+        ),
+    }
 }
 
 /// The sequences whose value is another than the one last carried over.
@@ -82,6 +133,16 @@ pub fn changed<'a>(now: &'a Values, carried: &Values) -> Vec<(&'a (String, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sequence_in_use_is_not_set_back() {
+        let value = Value { last_value: 7, is_called: true };
+        assert_eq!(
+            set("\"s\".\"q\"", value, Carry::Exact),
+            "SELECT pg_catalog.setval('\"s\".\"q\"'::pg_catalog.regclass, 7, true)"
+        );
+        assert!(set("\"s\".\"q\"", value, Carry::Forward).contains("(7, true) > (d.last_value, d.is_called)"));
+    }
 
     #[test]
     fn only_what_moved_is_carried_again() {

@@ -179,7 +179,9 @@ fn next_action(mapping: &Mapping) -> NextAction {
     if let Some(request) = mapping.requests.iter().find(|request| request.succeeded.is_none()) {
         return words(format!("Wait: {} asked for {} and it has not ended yet.", request.requested_by, request.kind));
     }
-    let cut_over = mapping.requests.iter().any(|request| request.kind == "cutover" && request.succeeded == Some(true));
+    // Only the latest requests are known here; the phase knows it for good.
+    let cut_over = mapping.phase == "cut_over"
+        || mapping.requests.iter().any(|request| request.kind == "cutover" && request.succeeded == Some(true));
     if cut_over {
         return call("The mapping is cut over. When the applications run well on the destination, clean up:", "mark_complete");
     }

@@ -11,7 +11,7 @@ use askama::Template;
 
 use crate::feed::News;
 use crate::format;
-use crate::read::{Check, Database, Event, Finding, FindingCounts, Mapping};
+use crate::read::{Check, Database, Event, Finding, FindingCounts, Mapping, Status};
 
 #[cfg(test)]
 pub use page::{Fragment, Section};
@@ -119,6 +119,11 @@ impl Database {
         // While tables are being copied, the bytes of COPY may pass the size of the files before the end.
         let everything_copied = self.bytes_total > 0 && self.bytes_copied >= self.bytes_total && self.phase != "copying";
         format::progress(self.bytes_copied, self.bytes_total, self.status.is_copied() || everything_attached || everything_copied)
+    }
+
+    /// Some statements would disturb the stream, and so come last.
+    fn waits_for_cutover(&self) -> bool {
+        matches!(self.status, Status::Synced | Status::CutoverReady) && self.statements_done < self.statements_total
     }
 
     fn lag(&self) -> String {
