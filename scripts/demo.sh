@@ -6,8 +6,9 @@
 
 cd "$ROOT"
 scripts/setup.sh
-say "building"
-scripts/install.sh --profile fast --extension-only
-cargo build --quiet --profile fast -p pg-migrator-tests --bin demo
-bin="$(target_dir)/$(profile_dir fast)"
+say "building (a few minutes the first time)"
+# The tests' profile: quick to build and quick enough, since the servers do the heavy work. `make install` builds for real use.
+scripts/install.sh --profile dev --extension-only
+cargo build --quiet -p pg-migrator-tests --bin demo
+bin="$(target_dir)/$(profile_dir dev)"
 PG_MIGRATOR_BIN="$bin/pg-migrator" exec "$bin/demo"

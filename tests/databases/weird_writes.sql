@@ -17,6 +17,13 @@ INSERT INTO empty VALUES (:{100000});
 
 DELETE FROM empty WHERE id % 3 = :{3};
 
+-- writer truncate from 11
+INSERT INTO empty SELECT :{100000} + n FROM generate_series(1, 20) n;
+
+INSERT INTO empty SELECT :{100000} + n FROM generate_series(1, 20) n;
+
+TRUNCATE empty;
+
 -- writer ta ble
 INSERT INTO "We ird"."ta ble" VALUES (1000 + :{1000000}, '%s%n', '{}');
 

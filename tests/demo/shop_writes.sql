@@ -101,3 +101,16 @@ SELECT nextval('billing.invoice_number'), nextval('shop.order_number');
 DELETE FROM audit.log WHERE at < '2026-01-01 00:00+00'::timestamptz + :{7000} * interval '1 second';
 
 INSERT INTO audit.log (who, what, new) VALUES ('writer', 'NOTE', jsonb_build_object('text', repeat('x', :{3000})));
+
+-- writer batches
+UPDATE inventory.stock SET quantity = quantity + 1 WHERE product_id BETWEEN :{100} AND 50 + :{100};
+SELECT pg_sleep(0.2);
+INSERT INTO audit.log (who, what, new) SELECT 'batch', 'NOTE', jsonb_build_object('n', n, 'text', md5(n::text)) FROM generate_series(1, 300) n;
+
+DO $$
+BEGIN
+    UPDATE shop.carts SET contents = '["never seen"]' WHERE id BETWEEN 1 AND 50 + :{100};
+    RAISE EXCEPTION 'taken back';
+EXCEPTION WHEN raise_exception THEN
+    INSERT INTO shop.carts (contents) VALUES ('["second thoughts"]');
+END $$;

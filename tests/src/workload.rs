@@ -113,6 +113,11 @@ impl Workload {
         Ok(Self { stop, tasks })
     }
 
+    /// How many writers there are.
+    pub fn writers(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// Stops the writers after their current transactions; what each did. Fails if one met an error that it should not have,
     /// or never committed anything.
     pub async fn stop(self) -> Result<BTreeMap<String, Tally>> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pg_migrator_tests::databases::{NAMES, SHOP, SMALL, Sample, WEIRD};
 use pg_migrator_tests::pair::{MAPPING, READY_LIMIT, drained};
-use pg_migrator_tests::{Controller, Error, Pair, Result, compare};
+use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result, compare};
 
 /// One in every respect hostile name, for a database.
 const HOSTILE: &str = "Dátenbank \"q\" 'a' \\b 库";
@@ -48,6 +48,33 @@ async fn every_row_sequence_and_role_arrives_while_all_tables_of_several_databas
     the_destination_is_in_working_order(&pair).await?;
     controller.must(&["complete", MAPPING]).await?;
     the_destination_is_in_working_order(&pair).await
+}
+
+/// The writers are not asked to stop: the cutover stops them, in the middle of whatever they do. Small pieces of work memory make
+/// the source stream transactions before they have committed, which the destination applies in parallel.
+#[tokio::test]
+async fn a_cutover_under_full_load_loses_no_committed_transaction() -> Result<()> {
+    let (source, destination) =
+        tokio::try_join!(Cluster::of(16).set("logical_decoding_work_mem", "64kB").start(), Cluster::start(18))?;
+    let pair = Pair { source, destination };
+    let databases = [("shop", SHOP), ("We ird-DB", WEIRD)];
+    let mut writers = Vec::new();
+    for (database, sample) in databases {
+        sample.load(&pair.source, database, 1).await?;
+        writers.push(sample.write(&pair.source, database, 7, Duration::from_millis(3)).await?);
+    }
+    let mut controller = Controller::started(&pair.config())?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    controller.must(&["cutover", MAPPING]).await?;
+    for workload in writers {
+        let tallies = workload.stop().await?;
+        assert!(tallies.values().all(|tally| tally.cut_off), "a writer went on after the cutover: {tallies:?}");
+    }
+    for (database, _) in databases {
+        compare::equal(&pair.source, &pair.destination, database).await?;
+        compare::sequences_at_or_past(&pair.source, &pair.destination, database).await?;
+    }
+    Ok(())
 }
 
 async fn writes_are_refused(pair: &Pair, database: &str) -> Result<()> {

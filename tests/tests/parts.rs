@@ -58,7 +58,7 @@ async fn a_table_half_copied_when_the_controller_dies_is_not_attached_and_is_cop
                     halves += 1;
                     break;
                 }
-                Ok("true true") | Ok("false true") => break,
+                Ok("true true" | "false true") => break,
                 _ if begun.elapsed() > READY_LIMIT => {
                     return Err(Error::Broken(format!("no row arrived:\n{}", controller.log_end())));
                 }

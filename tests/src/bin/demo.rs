@@ -16,7 +16,7 @@ use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result, Workload, comp
 const DATABASE: &str = "shop";
 /// 100 gives about 200 MB.
 const SCALE: u32 = 100;
-/// Between two transactions of one writer; there are nine writers.
+/// Between two transactions of one writer.
 const PAUSE: Duration = Duration::from_millis(20);
 const READY_LIMIT: Duration = Duration::from_mins(15);
 /// The address that the dashboard has by default.
@@ -43,8 +43,8 @@ async fn demo() -> Result<()> {
     say("Filling the shop on the old server: five schemas, partitions, keyless tables, triggers …");
     SHOP.load(&pair.source, DATABASE, SCALE).await?;
     let size = pair.source.value(DATABASE, &format!("SELECT pg_size_pretty(pg_database_size('{DATABASE}'))")).await?;
-    say(&format!("  {size} with its indexes. Now nine writers begin to change every table, and do not stop."));
     let writers = SHOP.write(&pair.source, DATABASE, 1, PAUSE).await?;
+    say(&format!("  {size} with its indexes. From now on {} writers change every table, and do not stop.", writers.writers()));
 
     let port = if std::net::TcpListener::bind(("127.0.0.1", DASHBOARD)).is_ok() { DASHBOARD } else { free_port()? };
     let mut controller = Controller::started(&pair.config().dashboard(port))?;
