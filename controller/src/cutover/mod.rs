@@ -16,7 +16,7 @@ use crate::ledger::{self, Kind};
 use crate::plan::{Plan, Section, Statement};
 use crate::postgres::{self, Endpoint, Lsn, Session, retry};
 use crate::provision::{carry, schema};
-use crate::reconcile::{Context, database, mapping, watch};
+use crate::reconcile::{Context, act, database, mapping, watch};
 use crate::stream::sequences::{self, Carry};
 use crate::stream::slot::{self, Slot};
 use crate::stream::subscription::{self, TableState};
@@ -304,7 +304,7 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
 
 async fn plan(context: &Context, source: &mut Session, name: &str, names: &Names) -> Result<Plan, Error> {
     let effects = ledger::in_force(&context.control, &context.mapping).await?;
-    Ok(database::read_plan(source, name, std::slice::from_ref(&names.publication), &effects, context.settings.replica_identity)
+    Ok(act::read_plan(source, name, std::slice::from_ref(&names.publication), &effects, context.settings.replica_identity)
         .await?)
 }
 
