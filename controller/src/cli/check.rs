@@ -10,7 +10,7 @@ use crate::postgres::{Session, retry};
 use crate::preflight;
 use crate::provision::{carry, control};
 use crate::reconcile::decide::Target;
-use crate::reconcile::{act, mapping, observe};
+use crate::reconcile::{act, admission, observe};
 use crate::stream::Names;
 
 pub(super) async fn run(config: &Config, as_json: bool) -> Result<Answer, Failure> {
@@ -72,7 +72,7 @@ fn failed(code: &'static str, object: &str, error: &dyn std::fmt::Display) -> Fi
 
 /// All findings of one mapping. Reads only: no control database is made, no statement executed.
 async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Result<Vec<Finding>, Failure> {
-    let (source, destination) = mapping::endpoints(config, name, settings, "check/");
+    let (source, destination) = admission::endpoints(config, name, settings, "check/");
     let (at_source, at_destination) = match preflight::reach(&source, &destination).await {
         (Ok(at_source), Ok(at_destination)) => (at_source, at_destination),
         (at_source, at_destination) => return Ok([at_source.err(), at_destination.err()].into_iter().flatten().collect()),
@@ -87,8 +87,8 @@ async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Re
         Some(control) => known_effects(control, name).await?,
         None => Vec::new(),
     };
-    let selected = mapping::databases(&source, &at_source, settings).await.map_err(|e| fail(&e))?;
-    let instances = mapping::instance_findings(name, &at_source, &at_destination, &selected, &effects, settings)
+    let selected = admission::databases(&source, &at_source, settings).await.map_err(|e| fail(&e))?;
+    let instances = admission::instance_findings(name, &at_source, &at_destination, &selected, &effects, settings)
         .await
         .map_err(|e| fail(&e))?;
     findings.extend([instances.source, instances.destination].concat());

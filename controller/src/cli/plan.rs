@@ -6,7 +6,7 @@ use super::{Answer, Failure, print};
 use crate::config::Config;
 use crate::plan::Section;
 use crate::provision::{carry, control, databases};
-use crate::reconcile::{act, mapping};
+use crate::reconcile::{act, admission};
 use crate::stream::Names;
 
 pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> Result<Answer, Failure> {
@@ -18,7 +18,7 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
     let fail = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let mut documents = Vec::new();
     for (name, settings) in config.mappings.iter().filter(|(name, _)| only.is_none_or(|o| o == *name)) {
-        let (source, destination) = mapping::endpoints(config, name, settings, "plan/");
+        let (source, destination) = admission::endpoints(config, name, settings, "plan/");
         let at_source = source.connect(&source.instance.database).await.map_err(|e| fail(&e))?;
         let at_destination = destination.connect(&destination.instance.database).await.map_err(|e| fail(&e))?;
         let effects = if control::exists(&destination, &at_destination, &config.control_database).await.map_err(|e| fail(&e))? {
@@ -27,7 +27,7 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
         } else {
             Vec::new()
         };
-        let selected = mapping::databases(&source, &at_source, settings).await.map_err(|e| fail(&e))?;
+        let selected = admission::databases(&source, &at_source, settings).await.map_err(|e| fail(&e))?;
         let names = selected.iter().map(|(_, name)| name.clone()).collect();
         let roles = carry::plan_roles(name, settings, &at_source, &at_destination, None, names).await.map_err(|e| fail(&e))?;
         let roles: Vec<&str> = roles.statements.iter().map(|s| s.printable.as_str()).collect();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Answer, Failure, print};
 use crate::config::Config;
 use crate::postgres::{Session, retry};
-use crate::reconcile::mapping;
+use crate::reconcile::admission;
 
 /// What to ask for.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) enum Ask {
 
 pub(super) async fn run(config: &Config, name: &str, ask: Ask, as_json: bool) -> Result<Answer, Failure> {
     let settings = config.mappings.get(name).ok_or_else(|| Failure::NoMapping(name.to_owned()))?;
-    let (_, destination) = mapping::endpoints(config, name, settings, "cli/");
+    let (_, destination) = admission::endpoints(config, name, settings, "cli/");
     let session = destination.connect(&config.control_database).await.map_err(|e| Failure::Failed(e.to_string()))?;
     let said_no = |error: tokio_postgres::Error| Failure::Failed(retry::message(&error));
     let row = match &ask {

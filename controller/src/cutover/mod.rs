@@ -16,7 +16,7 @@ use crate::ledger::{self, Kind};
 use crate::plan::{Plan, Section, Statement};
 use crate::postgres::{self, Endpoint, Lsn, Session, retry};
 use crate::provision::{carry, schema};
-use crate::reconcile::{Context, act, database, mapping, watch};
+use crate::reconcile::{Context, act, admission, database, mapping, watch};
 use crate::stream::sequences::{self, Carry};
 use crate::stream::slot::{self, Slot};
 use crate::stream::subscription::{self, TableState};
@@ -275,7 +275,7 @@ async fn still_in_time(context: &Context, limit: Duration) -> Result<Duration, E
 async fn prepare(context: &Context) -> Result<Vec<Candidate>, Error> {
     let first = context.source.connect(&context.source.instance.database).await?;
     let mut candidates = Vec::new();
-    for (oid, name) in mapping::databases(&context.source, &first, &context.settings).await? {
+    for (oid, name) in admission::databases(&context.source, &first, &context.settings).await? {
         candidates.push(candidate(context, oid, name).await?);
     }
     Ok(candidates)
@@ -384,7 +384,7 @@ async fn undo(context: &Context, mut blocked: Vec<block::Entry>) {
 async fn switch_off(context: &Context) -> Result<(), Error> {
     let source = context.source.connect(&context.source.instance.database).await?;
     let mut first_error = None;
-    for (oid, name) in mapping::databases(&context.source, &source, &context.settings).await? {
+    for (oid, name) in admission::databases(&context.source, &source, &context.settings).await? {
         let candidate = candidate(context, oid, name).await?;
         for statement in candidate.last.iter().rev() {
             if let Some(undo) = &statement.undo

@@ -3,6 +3,7 @@
 //! # Layout
 //!
 //! - [`mapping`] holds one mapping: its lock, roles, the tasks of its databases, the operator's requests, the projection.
+//! - [`admission`] asks what must hold before a mapping is begun; `ending` carries out cutover and completion.
 //! - [`database`] holds one database and its loop: it lets [`observe`] look at both sides, [`decide`] name the next step, and
 //!   [`act`] and `fill` carry it out.
 //! - [`watch`] looks after a database that streams: lag, facts of readiness, sequences, drift.
@@ -21,12 +22,15 @@ use crate::monitor::board::Board;
 use crate::postgres::{Endpoint, Session};
 
 pub mod act;
+pub mod admission;
 pub mod database;
 pub mod decide;
+mod ending;
 mod fill;
 pub mod mapping;
 pub mod observe;
 pub mod request;
+mod resync;
 pub mod watch;
 
 /// What every task of a mapping shares.

@@ -1,0 +1,231 @@
+//! Admission: what is asked before a mapping is begun or gone on with. Nothing here makes anything on a server that is refused.
+
+use std::collections::BTreeSet;
+
+use super::request::{self, Kind, Stage};
+use crate::config::{self, Config};
+use crate::finding::{Finding, Severity};
+use crate::ledger;
+use crate::monitor::projection::{self, Projection};
+use crate::postgres::{Endpoint, Session};
+use crate::provision::control;
+use crate::{cutover, preflight};
+
+use super::mapping::{Error, Mapping, doing};
+
+impl Mapping {
+    /// Whether the mapping is complete: then nothing is checked any more, and a source that has been switched off since
+    /// is no trouble.
+    pub(super) async fn is_over(&self) -> Result<bool, Error> {
+        let Ok(maintenance) = self.destination.connect(&self.destination.instance.database).await else {
+            // The checks will say why.
+            return Ok(false);
+        };
+        if !control::exists(&self.destination, &maintenance, &self.control_database).await? {
+            return Ok(false);
+        }
+        let control = self.destination.connect(&self.control_database).await?;
+        let installed = control
+            .query_one("SELECT pg_catalog.to_regclass('migrator.request') IS NOT NULL", &[])
+            .await
+            .map_err(doing("looking for the extension"))?;
+        if !installed.get::<_, bool>(0) {
+            return Ok(false);
+        }
+        let stage = request::stage(&control, &self.name).await.map_err(doing("reading the requests"))?;
+        if stage == Stage::Complete {
+            self.settle(&control, "complete", "complete").await?;
+            tracing::info!("complete");
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Lets writes in again on a source that a cutover which is over left blocked; before any check could refuse to go on.
+    pub(super) async fn release_orphans(&self) -> Result<(), Error> {
+        let Ok(control) = self.destination.connect(&self.control_database).await else {
+            // No control database, no cutover; a destination that can't be reached is told by the checks.
+            return Ok(());
+        };
+        let there = control
+            .query_one("SELECT pg_catalog.to_regclass('migrator.request') IS NOT NULL", &[])
+            .await
+            .map_err(doing("looking for the extension"))?;
+        if !there.get::<_, bool>(0) {
+            return Ok(());
+        }
+        let stage = request::stage(&control, &self.name).await.map_err(doing("reading the requests"))?;
+        if !matches!(stage, Stage::Migrating { .. }) {
+            // After a cutover the block stays until the completion.
+            return Ok(());
+        }
+        let open = request::open(&control, &self.name).await.map_err(doing("reading the requests"))?;
+        let running = open.iter().find_map(|r| match r.kind {
+            Kind::Cutover(limit) if r.started => Some(limit),
+            _ => None,
+        });
+        Ok(cutover::release_orphans(&self.source, &control, &self.name, running).await?)
+    }
+
+    /// What must hold before we may so much as make a control database: both servers answer, are what we know, and have
+    /// room. Findings about single databases are left to those.
+    pub(super) async fn before_anything(&self) -> Result<Before, Error> {
+        let (source, destination) = match preflight::reach(&self.source, &self.destination).await {
+            (Ok(source), Ok(destination)) => (source, destination),
+            (Err(source), Ok(destination)) => {
+                let needs = preflight::DestinationNeeds {
+                    streams: 0,
+                    connections: 0,
+                    subscription_prefix: String::new(),
+                    databases: BTreeSet::new(),
+                    ours: BTreeSet::new(),
+                };
+                let destination = preflight::destination(&destination, destination.version(), &needs).await?;
+                return Ok(Before { source: vec![source], destination });
+            }
+            (source, Err(destination)) => {
+                return Ok(Before { source: source.err().into_iter().collect(), destination: vec![destination] });
+            }
+        };
+        let selected = databases(&self.source, &source, &self.settings).await?;
+        let mut found = instance_findings(&self.name, &source, &destination, &selected, &[], &self.settings).await?;
+        found.source.retain(|f| f.database.is_empty());
+        found.destination.retain(|f| f.database.is_empty());
+        if selected.is_empty() {
+            found.source.push(Finding {
+                severity: Severity::Error,
+                database: String::new(),
+                code: "no_database",
+                object: format!("mapping {}", self.name),
+                reason: "no database of the source is selected".to_owned(),
+                fix: format!("look at [mappings.{}] databases.include and databases.exclude", self.name),
+                statement: None,
+            });
+        }
+        Ok(found)
+    }
+
+    /// Says in the control database that the mapping is refused. The destination itself is sound: so there may be one.
+    pub(super) async fn tell_refusal(&self) -> Result<(), Error> {
+        let mut control = control::open(&self.destination, &self.control_database).await?;
+        let identity = projection::Identity {
+            mapping: self.name.clone(),
+            source: self.source.name.clone(),
+            destination: self.destination.name.clone(),
+            source_version: None,
+            destination_version: Some(control.version()),
+        };
+        Projection::new(identity, self.board.clone()).write(&mut control).await.map_err(doing("writing the projection"))
+    }
+
+    /// Why the roles forbid to go on: with roles = "fail", one that the destination has already.
+    pub(super) fn roles_refused(&self) -> Option<String> {
+        let view = self.board.lock();
+        let found: Vec<Finding> =
+            view.findings.get("roles").into_iter().flatten().filter(|f| f.code == "role_exists").cloned().collect();
+        reasons(&found)
+    }
+}
+
+/// What the checks of both instances found.
+#[derive(Debug)]
+pub struct Before {
+    /// About the source.
+    pub source: Vec<Finding>,
+    /// About the destination.
+    pub destination: Vec<Finding>,
+}
+
+/// The endpoints of a mapping, labelled so that a restarted controller finds its predecessor's sessions.
+pub fn endpoints(config: &Config, name: &str, mapping: &config::Mapping, label: &str) -> (Endpoint, Endpoint) {
+    let endpoint = |instance: &str| Endpoint {
+        name: instance.to_owned(),
+        instance: config.instances[instance].clone(),
+        application_name: format!("pg-migrator/{label}{name}"),
+    };
+    (endpoint(&mapping.source), endpoint(&mapping.destination))
+}
+
+/// The checks of both instances. What `effects` or our names say was made by us already needs no room any more.
+pub async fn instance_findings(
+    mapping: &str,
+    source: &Session,
+    destination: &Session,
+    selected: &[(u32, String)],
+    effects: &[ledger::SideEffect],
+    settings: &config::Mapping,
+) -> Result<Before, Error> {
+    // Each worker has a session on both sides; a database has two more, and a mapping four.
+    let connections = settings.copy_workers + settings.index_workers + 2 * selected.len() + 4;
+    let prefix = format!("pg_migrator_{mapping}_");
+    let names: BTreeSet<String> = selected.iter().map(|(_, name)| name.clone()).collect();
+    let ours = effects.iter().filter(|e| e.kind == ledger::Kind::Database).map(|e| e.object.clone()).collect();
+    let at_source = preflight::SourceNeeds {
+        streams: selected.len(),
+        passes: settings.copy_workers.min(selected.len()),
+        connections,
+        slot_prefix: prefix.clone(),
+    };
+    let at_destination =
+        preflight::DestinationNeeds { streams: selected.len(), connections, subscription_prefix: prefix, databases: names, ours };
+    Ok(Before {
+        source: preflight::source(source, source.version(), &at_source).await?,
+        destination: preflight::destination(destination, destination.version(), &at_destination).await?,
+    })
+}
+
+/// The errors among findings, in words; none if there is none.
+pub(super) fn reasons(findings: &[Finding]) -> Option<String> {
+    let errors: Vec<String> =
+        findings.iter().filter(|f| f.severity == Severity::Error).map(|f| format!("{}: {}", f.object, f.reason)).collect();
+    if errors.is_empty() { None } else { Some(errors.join("; ")) }
+}
+
+/// The databases of the source that take part: OID and name. `postgres`, which every instance has, takes part only if
+/// somebody has made something in it.
+pub async fn databases(endpoint: &Endpoint, source: &Session, settings: &config::Mapping) -> Result<Vec<(u32, String)>, Error> {
+    let rows = source
+        .query(
+            "SELECT oid, datname FROM pg_catalog.pg_database
+             WHERE datallowconn AND datname NOT IN ('template0', 'template1') ORDER BY datname",
+            &[],
+        )
+        .await
+        .map_err(doing("listing the source's databases"))?;
+    let mut selected = Vec::new();
+    for row in rows {
+        let (oid, name): (u32, String) = (row.get(0), row.get(1));
+        if !settings.databases.selects(&name) {
+            continue;
+        }
+        if name == "postgres" && !is_used(endpoint, &name).await? {
+            continue;
+        }
+        selected.push((oid, name));
+    }
+    Ok(selected)
+}
+
+/// Whether a database holds anything that initdb did not put there.
+async fn is_used(endpoint: &Endpoint, database: &str) -> Result<bool, Error> {
+    let session = endpoint.connect(database).await?;
+    let row = session
+        .query_one(
+            "WITH members AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e')
+             SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                            WHERE c.oid >= 16384 AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+                              AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objid = c.oid))
+                 OR EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.oid >= 16384
+                              AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND objid = p.oid))
+                 OR EXISTS (SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+                            WHERE t.oid >= 16384 AND n.nspname NOT LIKE 'pg\\_%' AND t.typrelid = 0 AND t.typelem = 0
+                              AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND objid = t.oid))
+                 OR EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.oid >= 16384 AND nspname NOT LIKE 'pg\\_%'
+                              AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND objid = n.oid))
+                 OR EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)",
+            &[],
+        )
+        .await
+        .map_err(doing("looking into the database postgres"))?;
+    Ok(row.get(0))
+}
