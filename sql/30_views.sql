@@ -105,7 +105,7 @@ BEGIN ATOMIC
                    'Wait until its row in migrator.requests has finished.', m.mapping)
             FROM migrator.mapping m WHERE m.mapping = cutover_instructions.mapping
         UNION ALL
-        SELECT 50, '', format('5. Point the applications at %s. Instead of steps 2 to 4 the assisted way is: SELECT migrator.cutover(%L);', m.destination, m.mapping)
+        SELECT 50, '', format('5. Point the applications at %s. If the old server is to be written to again: ALTER DATABASE … RESET default_transaction_read_only. Instead of steps 2 to 4 the assisted way is: SELECT migrator.cutover(%L);', m.destination, m.mapping)
             FROM migrator.mapping m WHERE m.mapping = cutover_instructions.mapping
     ) steps ORDER BY n, sort;
 END;

@@ -15,11 +15,13 @@ async fn a_database_whose_subscription_is_gone_is_neither_dropped_nor_filled_ane
     let mut controller = Controller::started(&pair.config())?;
     controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
     // A switch by hand: the applications are on the destination, and somebody tidies up.
+    controller.kill()?;
     let name = pair.destination.value("postgres", "SELECT subname FROM pg_subscription").await?;
     pair.destination.run(DATABASE, &format!("ALTER SUBSCRIPTION {name} DISABLE")).await?;
     pair.destination.run(DATABASE, &format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)")).await?;
     pair.destination.run(DATABASE, &format!("DROP SUBSCRIPTION {name}")).await?;
     pair.destination.run(DATABASE, "INSERT INTO app.codes VALUES ('precious', 'only here')").await?;
+    controller.start()?;
     let refused = "(SELECT count(*) > 0 FROM migrator.findings WHERE code = 'subscription_gone' AND resolved_at IS NULL)";
     for _ in 0..2 {
         controller.wait_for(&pair.destination, refused, READY_LIMIT).await?;

@@ -10,7 +10,7 @@ use crate::postgres::{Session, retry};
 use crate::preflight;
 use crate::provision::{carry, control};
 use crate::reconcile::decide::Target;
-use crate::reconcile::{database, mapping};
+use crate::reconcile::{act, mapping, observe};
 use crate::stream::Names;
 
 pub(super) async fn run(config: &Config, as_json: bool) -> Result<Answer, Failure> {
@@ -107,7 +107,7 @@ async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Re
                 continue;
             }
         };
-        let target = database::target(&at_destination, &database, &effects).await.map_err(|e| fail(&e))?;
+        let target = observe::target(&at_destination, &database, &effects).await.map_err(|e| fail(&e))?;
         if target == Target::Missing {
             let checked = async {
                 let (definition, _) = carry::definition(&at_source, &at_destination, &database).await.map_err(|e| fail(&e))?;
@@ -119,7 +119,7 @@ async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Re
             }
         }
         let ours = [Names::new(name, oid).publication];
-        match database::read_plan(&mut session, &database, &ours, &effects, settings.replica_identity).await {
+        match act::read_plan(&mut session, &database, &ours, &effects, settings.replica_identity).await {
             Ok(plan) => findings.extend(plan.findings),
             Err(error) => findings.push(Finding { database: database.clone(), ..failed("plan_failed", &database, &error) }),
         }

@@ -6,7 +6,7 @@ use super::{Answer, Failure, print};
 use crate::config::Config;
 use crate::plan::Section;
 use crate::provision::{carry, control, databases};
-use crate::reconcile::{database, mapping};
+use crate::reconcile::{act, mapping};
 use crate::stream::Names;
 
 pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> Result<Answer, Failure> {
@@ -43,7 +43,7 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
             let (definition, unknown) = carry::definition(&at_source, &at_destination, &database).await.map_err(|e| fail(&e))?;
             let mut session = source.connect(&database).await.map_err(|e| fail(&e))?;
             let ours = [Names::new(name, oid).publication];
-            let plan = database::read_plan(&mut session, &database, &ours, &effects, settings.replica_identity)
+            let plan = act::read_plan(&mut session, &database, &ours, &effects, settings.replica_identity)
                 .await
                 .map_err(|e| fail(&e))?;
             let create = databases::create(&definition, &database);

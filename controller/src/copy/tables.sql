@@ -1,6 +1,25 @@
 -- The tables that hold rows which logical replication carries: ordinary tables and leaf partitions, permanent, not an
 -- extension's own. Runs on every version from 10 on, in psql as it stands.
 -- attgenerated came with 12: read through to_jsonb, which gives null where a column is not there.
+WITH used AS (
+    SELECT DISTINCT g.atttypid AS oid
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute g ON g.attrelid = c.oid
+    WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND g.attnum > 0 AND NOT g.attisdropped
+), incomparable AS (
+    -- Types that rows can't be found by: the type (the base type of a domain, the element type of an array) has no default btree
+    -- or hash equality of its own or of a type that it is binary-coercible to. Looked for once a type, not once a column.
+    SELECT t0.oid
+    FROM used u
+    JOIN pg_catalog.pg_type t0 ON t0.oid = u.oid
+    JOIN pg_catalog.pg_type t1 ON t1.oid = CASE WHEN t0.typtype = 'd' THEN t0.typbasetype ELSE t0.oid END
+    JOIN pg_catalog.pg_type t ON t.oid = CASE WHEN t1.typelem <> 0 AND t1.typlen = -1 THEN t1.typelem ELSE t1.oid END
+    WHERE t.typtype = 'b'
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
+                       WHERE m.amname IN ('btree', 'hash') AND o.opcdefault
+                         AND (o.opcintype = t.oid
+                              OR o.opcintype IN (SELECT k.casttarget FROM pg_catalog.pg_cast k
+                                                  WHERE k.castsource = t.oid AND k.castmethod = 'b')))
+)
 SELECT c.oid,
        n.nspname                                     AS schema,
        c.relname                                     AS name,
@@ -21,29 +40,15 @@ SELECT c.oid,
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
                             WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[]) AND NOT a.attnotnull)
          ORDER BY i.indnatts, x.relname LIMIT 1)     AS candidate_index,
-       -- Columns that rows can't be found by: their type (the base type of a domain, the element type of an array) has
-       -- no default btree or hash equality of its own or of a type that it is binary-coercible to.
-       CASE WHEN c.relreplident IN ('d', 'n', 'f') THEN ARRAY(
-           SELECT g.attname::text
-           FROM pg_catalog.pg_attribute g
-           JOIN pg_catalog.pg_type t0 ON t0.oid = g.atttypid
-           JOIN pg_catalog.pg_type t1 ON t1.oid = CASE WHEN t0.typtype = 'd' THEN t0.typbasetype ELSE t0.oid END
-           JOIN pg_catalog.pg_type t ON t.oid = CASE WHEN t1.typelem <> 0 AND t1.typlen = -1 THEN t1.typelem ELSE t1.oid END
-           WHERE g.attrelid = c.oid AND g.attnum > 0 AND NOT g.attisdropped
-             AND t.typtype = 'b'
-             AND NOT EXISTS (SELECT FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
-                              WHERE m.amname IN ('btree', 'hash') AND o.opcdefault
-                                AND (o.opcintype = t.oid
-                                     OR o.opcintype IN (SELECT k.casttarget FROM pg_catalog.pg_cast k
-                                                         WHERE k.castsource = t.oid AND k.castmethod = 'b')))
-           ORDER BY g.attnum)
-       ELSE '{}' END                                 AS incomparable_columns,
+       CASE WHEN c.relreplident IN ('d', 'n', 'f') THEN a.incomparable ELSE '{}' END AS incomparable_columns,
        a.columns,
        a.fingerprint
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (
     SELECT COALESCE(array_agg(t.attname::text ORDER BY t.attnum) FILTER (WHERE t.generated = ''), '{}') AS columns,
+           COALESCE(array_agg(t.attname::text ORDER BY t.attnum) FILTER (WHERE t.atttypid = ANY (ARRAY(SELECT oid FROM incomparable))),
+                    '{}') AS incomparable,
            COALESCE(string_agg(t.attname || ' ' || pg_catalog.format_type(t.atttypid, t.atttypmod)
                                || CASE WHEN t.generated <> '' THEN ' generated' ELSE '' END, ', ' ORDER BY t.attname::text COLLATE "C"), '') AS fingerprint
     FROM (SELECT g.attname, g.attnum, g.atttypid, g.atttypmod,

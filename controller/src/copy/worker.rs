@@ -1,6 +1,7 @@
 //! A worker of a pass: one session on each side, and one job after the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use super::pipe::{self, Progress};
 use super::schedule::{Job, Queue};
 use super::table::Table;
 use crate::postgres::{Lsn, Session, quote, retry};
+use crate::provision::statistics;
 
 /// What a worker shares with the others of its pass.
 pub(super) struct Worker {
@@ -44,6 +46,9 @@ impl Failure {
 struct Sessions {
     reader: Session,
     writer: Session,
+    statistics: statistics::Reader,
+    /// Schema and name of tables that others refer to.
+    referenced: HashSet<(String, String)>,
     /// By schema and owner: whether the owner may use the schema.
     usage: HashMap<(String, String), bool>,
     enter: tokio_postgres::Statement,
@@ -63,12 +68,17 @@ impl Worker {
     /// Works until nothing is left to do.
     pub async fn run(self, reader: Session) -> Result<(), Error> {
         let writer = open_writer(&self.settings).await?;
+        let statistics = statistics::Reader::new(&reader, reader.version())
+            .await
+            .map_err(|source| Error::Session { doing: "looking for statistics", source })?;
+        let referenced =
+            referenced(&writer).await.map_err(|source| Error::Session { doing: "looking for foreign keys", source })?;
         let preparing = |source| Error::Session { doing: "preparing to load", source };
         let enter = "SELECT pg_temp.enter_owner((SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1::text), $2::text)";
         let enter = writer.prepare(enter).await.map_err(preparing)?;
         let leave = writer.prepare("SELECT pg_temp.leave_owner($1::text)").await.map_err(preparing)?;
         let token = token()?;
-        let mut sessions = Sessions { reader, writer, usage: HashMap::new(), enter, leave, token };
+        let mut sessions = Sessions { reader, writer, statistics, referenced, usage: HashMap::new(), enter, leave, token };
         while let Some(job) = self.next() {
             match job {
                 Job::Table(table) => {
@@ -138,12 +148,16 @@ impl Worker {
         let owner = sessions.as_owner(table).await?;
         let name = table.sql_name();
         let columns = table.column_list();
-        let emptying = sessions.emptying(table).await?;
-        sessions.begin(&owner.lend).await?;
-        sessions.enter(&owner).await?;
-        sessions.write(&emptying.statement(&name)).await?;
+        let emptying = sessions.emptying(table);
         // Frozen rows are for a file that nobody else sees yet.
         let options = if emptying == Emptying::Truncate { "WITH (FREEZE)" } else { "" };
+        let write = async {
+            sessions.begin(&owner).await?;
+            sessions.write(&emptying.statement(&name)).await
+        };
+        let (statistics, written) = tokio::join!(sessions.statistics(table), write);
+        let statistics = statistics?;
+        written?;
         let rows = sessions
             .pipe(&format!("COPY {name} {columns} TO STDOUT"), &format!("COPY {name} {columns} FROM STDIN {options}"), progress)
             .await?;
@@ -152,9 +166,40 @@ impl Worker {
             return Err(Failure::Table("the source rewrote the table after the snapshot was taken".to_owned()));
         }
         sessions.leave().await?;
-        sessions.write(&format!("{} {} COMMIT", owner.take_back, self.attach(table))).await?;
+        self.commit(sessions, table, &owner, rows, &statistics).await?;
         sessions.end_reading().await?;
         Ok(rows)
+    }
+
+    /// Ends the transaction that has brought the (last) rows: statistics, attach, commit. A table whose statistics are refused is attached
+    /// without them.
+    async fn commit(
+        &self,
+        sessions: &Sessions,
+        table: &Table,
+        owner: &AsOwner,
+        rows: u64,
+        statistics: &Result<String, String>,
+    ) -> Result<(), Failure> {
+        let attach = self.attach(table);
+        let statistics = match statistics {
+            Ok(sql) if rows > 0 => sql,
+            Ok(_) => return sessions.write(&format!("{} {attach} COMMIT", owner.take_back)).await,
+            Err(reason) => {
+                sessions.write(&format!("{} {attach} COMMIT", owner.take_back)).await?;
+                self.tell(Event::WithoutStatistics(table.clone(), reason.clone()));
+                return Ok(());
+            }
+        };
+        let relation = statistics::relation(&table.schema, &table.name, rows);
+        let all = format!("{} SAVEPOINT statistics; {relation}; {statistics} {attach} COMMIT", owner.take_back);
+        let Err(error) = sessions.writer.batch_execute(&all).await else { return Ok(()) };
+        if retry::is_loss_of_session(&error) || sessions.writer.batch_execute("ROLLBACK TO SAVEPOINT statistics").await.is_err() {
+            return Err(Failure::of(error, "writing"));
+        }
+        sessions.write(&format!("{attach} COMMIT")).await?;
+        self.tell(Event::WithoutStatistics(table.clone(), retry::message(&error)));
+        Ok(())
     }
 
     /// Copies a part; true if it was the last one and the table is attached.
@@ -167,8 +212,7 @@ impl Worker {
             return Ok(false);
         }
         let columns = table.column_list();
-        sessions.begin(&owner.lend).await?;
-        sessions.enter(&owner).await?;
+        sessions.begin(&owner).await?;
         sessions.pipe(&split.copy_to(range), &format!("COPY {} {columns} FROM STDIN", table.sql_name()), &split.progress).await?;
         // The lock that reading took is still held: the file is the one that was read.
         if sessions.file(table).await? != file || sessions.was_rewritten(table).await? {
@@ -176,9 +220,14 @@ impl Worker {
         }
         let turn = split.turn().await;
         let last = turn.is_last();
-        let attach = if last { self.attach(table) } else { String::new() };
         sessions.leave().await?;
-        sessions.write(&format!("{} {attach} COMMIT", owner.take_back)).await?;
+        if last {
+            let statistics = sessions.statistics(table).await?;
+            let rows = split.progress.rows.load(Ordering::Relaxed);
+            self.commit(sessions, table, &owner, rows, &statistics).await?;
+        } else {
+            sessions.write(&format!("{} COMMIT", owner.take_back)).await?;
+        }
         turn.done();
         sessions.end_reading().await?;
         Ok(last)
@@ -188,10 +237,8 @@ impl Worker {
     async fn prepare(&self, sessions: &Sessions, split: &Split, owner: &AsOwner) -> Result<u32, Failure> {
         let table = &split.table;
         let name = table.sql_name();
-        let emptying = sessions.emptying(table).await?;
-        sessions.begin(&owner.lend).await?;
-        sessions.enter(owner).await?;
-        sessions.write(&emptying.statement(&name)).await?;
+        sessions.begin(owner).await?;
+        sessions.write(&sessions.emptying(table).statement(&name)).await?;
         // Emptying waited for whatever an earlier session of ours still had to commit. Had that attached the table, then the rows
         // are the stream's, and must stay. Each statement sees what was committed before it.
         let attached = sessions
@@ -225,7 +272,7 @@ fn token() -> Result<String, Error> {
     Ok(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
 }
 
-/// How a table is emptied before it is filled.
+/// How a table is emptied before it is filled. Either way waits until nobody else writes to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Emptying {
     /// The usual way.
@@ -239,33 +286,70 @@ impl Emptying {
     fn statement(self, table: &str) -> String {
         match self {
             Self::Truncate => format!("TRUNCATE TABLE ONLY {table}"),
-            // The lock waits, as TRUNCATE's does, for what an earlier session of ours still has to commit.
             Self::Delete => format!("LOCK TABLE ONLY {table} IN SHARE ROW EXCLUSIVE MODE; DELETE FROM ONLY {table}"),
         }
     }
 }
 
+/// Tables that others refer to: they are when tables are copied anew, for foreign keys come after the first copy.
+async fn referenced(writer: &Session) -> Result<HashSet<(String, String)>, tokio_postgres::Error> {
+    let rows = writer
+        .query(
+            "SELECT DISTINCT n.nspname, c.relname
+             FROM pg_catalog.pg_constraint k
+             JOIN pg_catalog.pg_class c ON c.oid = k.confrelid
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             WHERE k.contype = 'f' AND k.conrelid <> k.confrelid",
+            &[],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
 impl Sessions {
-    async fn emptying(&self, table: &Table) -> Result<Emptying, Failure> {
-        let row = self
-            .writer
-            .query_one(
-                "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint
-                                WHERE contype = 'f' AND confrelid = pg_catalog.to_regclass($1::text) AND conrelid <> confrelid)",
-                &[&table.sql_name()],
-            )
-            .await
-            .map_err(|source| Failure::of(source, "emptying a table"))?;
-        Ok(if row.get(0) { Emptying::Delete } else { Emptying::Truncate })
+    fn emptying(&self, table: &Table) -> Emptying {
+        if self.referenced.contains(&(table.schema.clone(), table.name.clone())) { Emptying::Delete } else { Emptying::Truncate }
     }
 
-    /// Opens a transaction on the destination with its first statements. The source's has its savepoint already.
-    async fn begin(&self, statements: &str) -> Result<(), Failure> {
-        self.write(&format!("BEGIN; {statements}")).await
+    /// Opens a transaction on the destination, and becomes the owner in it, in a way that what the table runs can't undo
+    /// (the extension's `untrusted.rs`). The source's transaction has its savepoint from the beginning.
+    async fn begin(&self, owner: &AsOwner) -> Result<(), Failure> {
+        self.write(&format!("BEGIN; {}", owner.lend)).await?;
+        self.writer
+            .execute(&self.enter, &[&owner.owner, &self.token])
+            .await
+            .map(drop)
+            .map_err(|source| Failure::of(source, "becoming the owner"))
+    }
+
+    /// Becomes ourselves again.
+    async fn leave(&self) -> Result<(), Failure> {
+        self.writer
+            .execute(&self.leave, &[&self.token])
+            .await
+            .map(drop)
+            .map_err(|source| Failure::of(source, "becoming ourselves again"))
     }
 
     async fn write(&self, statements: &str) -> Result<(), Failure> {
         self.writer.batch_execute(statements).await.map_err(|source| Failure::of(source, "writing"))
+    }
+
+    /// What gives a table's columns the source's statistics, or why there is nothing. To be called after the savepoint.
+    async fn statistics(&self, table: &Table) -> Result<Result<String, String>, Failure> {
+        if table.bytes == 0 {
+            return Ok(Ok(String::new()));
+        }
+        match self.statistics.columns(&self.reader, &table.schema, &table.name, false).await {
+            Ok(sql) => Ok(Ok(sql.map(|sql| sql + ";").unwrap_or_default())),
+            Err(error) => {
+                self.reader
+                    .batch_execute("ROLLBACK TO SAVEPOINT copy")
+                    .await
+                    .map_err(|source| Failure::Session(Error::Session { doing: "reading", source }))?;
+                Ok(Err(retry::message(&error)))
+            }
+        }
     }
 
     async fn pipe(&self, copy_to: &str, copy_from: &str, progress: &Progress) -> Result<u64, Failure> {
@@ -279,7 +363,7 @@ impl Sessions {
 
     async fn end_reading(&self) -> Result<(), Failure> {
         self.reader
-            // Gives the table's lock back, so that nobody on the source waits for the rest of the pass.
+            // Not RELEASE: this gives the table's lock back, so that nobody on the source waits for the rest of the pass.
             .batch_execute("ROLLBACK TO SAVEPOINT copy")
             .await
             .map_err(|source| Failure::Session(Error::Session { doing: "reading", source }))
@@ -348,23 +432,5 @@ impl Sessions {
             ),
             take_back: format!("REVOKE USAGE ON SCHEMA {schema} FROM {owner};"),
         })
-    }
-
-    /// Becomes the owner, in a way that what the table runs can't undo (the extension's `untrusted.rs`).
-    async fn enter(&self, owner: &AsOwner) -> Result<(), Failure> {
-        self.writer
-            .execute(&self.enter, &[&owner.owner, &self.token])
-            .await
-            .map(drop)
-            .map_err(|source| Failure::of(source, "becoming the owner"))
-    }
-
-    /// Becomes ourselves again.
-    async fn leave(&self) -> Result<(), Failure> {
-        self.writer
-            .execute(&self.leave, &[&self.token])
-            .await
-            .map(drop)
-            .map_err(|source| Failure::of(source, "becoming ourselves again"))
     }
 }

@@ -16,7 +16,7 @@ use crate::ledger::{self, Kind};
 use crate::plan::{Plan, Section, Statement};
 use crate::postgres::{self, Endpoint, Lsn, Session, retry};
 use crate::provision::{carry, schema};
-use crate::reconcile::{Context, database, mapping, watch};
+use crate::reconcile::{Context, act, database, mapping, watch};
 use crate::stream::sequences::{self, Carry};
 use crate::stream::slot::{self, Slot};
 use crate::stream::subscription::{self, TableState};
@@ -294,6 +294,9 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
         database: name.clone(),
         source,
     })?;
+    // A cutover that was interrupted may have switched some on.
+    let done = schema::already_done(&destination, &name, &last).await.map_err(database::Error::from)?;
+    let last: Vec<Statement> = last.into_iter().enumerate().filter(|(i, _)| !done.contains(i)).map(|(_, s)| s).collect();
     let report =
         DatabaseReport { database: name.clone(), sessions_ended: 0, marker: String::new(), sequences: 0, statements: last.len() };
     Ok(Candidate { name, names, source, destination, last, report })
@@ -301,7 +304,7 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
 
 async fn plan(context: &Context, source: &mut Session, name: &str, names: &Names) -> Result<Plan, Error> {
     let effects = ledger::in_force(&context.control, &context.mapping).await?;
-    Ok(database::read_plan(source, name, std::slice::from_ref(&names.publication), &effects, context.settings.replica_identity)
+    Ok(act::read_plan(source, name, std::slice::from_ref(&names.publication), &effects, context.settings.replica_identity)
         .await?)
 }
 
@@ -345,7 +348,7 @@ async fn applied(candidate: &Candidate, marker: Lsn) -> Result<(), Error> {
 /// so that one that can't be done costs nothing.
 async fn switch_on(candidates: &mut [Candidate], deadline: Instant, limit: Duration) -> Result<(), Error> {
     for candidate in candidates.iter() {
-        let statements: Vec<&str> = candidate.last.iter().map(|s| s.sql.as_str()).collect();
+        let statements: Vec<&str> = candidate.last.iter().map(Statement::executable).collect();
         let all = format!("BEGIN;\n{}", statements.join("\n;\n"));
         within(deadline, limit, || "switching triggers on".to_owned(), candidate.destination.batch_execute(&all))
             .await?

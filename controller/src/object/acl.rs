@@ -66,7 +66,7 @@ pub(super) fn read_grants(row: &Row) -> Result<(Vec<Grant>, Vec<Grant>), tokio_p
 /// Reads the privileges of all objects.
 pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), Error> {
     let mut acls = Vec::new();
-    each_row(client, catalog.version, "privilege", QUERY, |row| {
+    each_row(client, catalog.session(), "privilege", QUERY, |row| {
         let (base, grants) = read_grants(row)?;
         acls.push(Acl {
             on: ObjectId::new(CatalogTable(row.try_get("catalog")?), row.try_get("oid")?),
@@ -80,7 +80,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), E
         Ok(())
     })
     .await?;
-    each_row(client, catalog.version, "privilege", INITIAL, |row| {
+    each_row(client, catalog.session(), "privilege", INITIAL, |row| {
         let (base, grants) = read_grants(row)?;
         let schema = row.try_get::<_, Option<String>>("schema")?.unwrap_or_default();
         let name: String = row.try_get("name")?;
@@ -91,6 +91,8 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), E
             "TYPE" => ("TYPE", "type"),
             "SCHEMA" => ("SCHEMA", "schema"),
             "LANGUAGE" => ("LANGUAGE", "language"),
+            "FOREIGN DATA WRAPPER" => ("FOREIGN DATA WRAPPER", "foreign_data_wrapper"),
+            "FOREIGN SERVER" => ("FOREIGN SERVER", "foreign_server"),
             _ => ("TABLE", "table"),
         };
         let arguments =
@@ -164,7 +166,7 @@ pub(super) fn difference(
 
 /// As a statement: only a grantor that is not the owner needs another session user. A DO block keeps it one statement; if
 /// the middle of it fails, all of it is rolled back, the session user included.
-fn as_grantor(grantor: Option<&str>, sql: &str) -> String {
+pub(super) fn as_grantor(grantor: Option<&str>, sql: &str) -> String {
     let Some(grantor) = grantor else { return sql.to_owned() };
     let block = format!("BEGIN SET LOCAL SESSION AUTHORIZATION {}; {sql}; RESET SESSION AUTHORIZATION; END", ident(grantor));
     format!("DO LANGUAGE plpgsql {}", literal(&block))
@@ -240,6 +242,7 @@ fn foreign(acl: &Acl, name: &ObjectName, face: &Face, numbers: &mut HashMap<Obje
             section: Section::AfterData,
             table: None,
             sql: as_grantor(grantor.as_deref(), &sql),
+            secret: None,
             done_when: None,
             undo: None,
             needs: Vec::new(),

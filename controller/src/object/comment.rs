@@ -23,7 +23,7 @@ const QUERY: &str = include_str!("comment.sql");
 /// Reads the comments of all objects.
 pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), Error> {
     let mut comments = Vec::new();
-    each_row(client, catalog.version, "comment", QUERY, |row| {
+    each_row(client, catalog.session(), "comment", QUERY, |row| {
         comments.push(Comment {
             on: ObjectId::new(CatalogTable(row.try_get("catalog")?), row.try_get("oid")?),
             column: row.try_get("column_number")?,

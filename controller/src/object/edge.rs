@@ -38,7 +38,7 @@ const QUERY: &str = include_str!("edge.sql");
 /// Reads the dependencies among objects that are not part of every database.
 pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), Error> {
     let mut edges = Vec::new();
-    each_row(client, catalog.version, "dependency", QUERY, |row| {
+    each_row(client, catalog.session(), "dependency", QUERY, |row| {
         let kind = match row.try_get::<_, &str>("kind")? {
             "a" => EdgeKind::Auto,
             "i" => EdgeKind::Internal,

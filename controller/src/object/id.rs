@@ -15,6 +15,16 @@ macro_rules! catalog_tables {
 catalog_tables! {
     TYPE = 1247, PROC = 1255, CLASS = 1259, ATTRDEF = 2604, CONSTRAINT = 2606, CAST = 2605, LANGUAGE = 2612, NAMESPACE = 2615, OPERATOR = 2617,
     REWRITE = 2618, TRIGGER = 2620, EXTENSION = 3079, POLICY = 3256, STATISTIC_EXT = 3381, COLLATION = 3456, DEFAULT_ACL = 826,
+    AM = 2601, AMOP = 2602, AMPROC = 2603, CONVERSION = 2607, OPCLASS = 2616, OPFAMILY = 2753, TRANSFORM = 3576, EVENT_TRIGGER = 3466,
+    TS_DICT = 3600, TS_PARSER = 3601, TS_CONFIG = 3602, TS_TEMPLATE = 3764, FDW = 2328, SERVER = 1417, USER_MAPPING = 1418,
+    PUBLICATION = 6104, SUBSCRIPTION = 6100, LARGE_OBJECT = 2613,
+}
+
+impl CatalogTable {
+    /// No catalog: the name of a type before the type itself, which its input function needs. See `plan::repair`.
+    pub const TYPE_SHELL: Self = Self(0);
+    /// No catalog: a few large objects that are made together, by the number of the first.
+    pub const LARGE_OBJECTS: Self = Self(1);
 }
 
 /// One entry of a catalog.

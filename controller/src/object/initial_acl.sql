@@ -27,6 +27,12 @@ WITH object AS (
     UNION ALL
     SELECT 2612, l.oid, 0, 'LANGUAGE', NULL, l.lanname::text, NULL, NULL, l.lanowner, l.lanacl, 'l'::"char"
     FROM pg_catalog.pg_language l
+    UNION ALL
+    SELECT 2328, w.oid, 0, 'FOREIGN DATA WRAPPER', NULL, w.fdwname::text, NULL, NULL, w.fdwowner, w.fdwacl, 'F'::"char"
+    FROM pg_catalog.pg_foreign_data_wrapper w
+    UNION ALL
+    SELECT 1417, s.oid, 0, 'FOREIGN SERVER', NULL, s.srvname::text, NULL, NULL, s.srvowner, s.srvacl, 'S'::"char"
+    FROM pg_catalog.pg_foreign_server s
 )
 SELECT o.catalog, o.oid, o.column_number, o.keyword, o.schema, o.name, o.column_name, o.arguments,
        pg_catalog.pg_get_userbyid(o.owner)::text AS owner,

@@ -25,7 +25,7 @@ const QUERY: &str = include_str!("label.sql");
 /// Reads the labels of all objects.
 pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), Error> {
     let mut labels = Vec::new();
-    each_row(client, catalog.version, "security label", QUERY, |row| {
+    each_row(client, catalog.session(), "security label", QUERY, |row| {
         labels.push(Label {
             on: ObjectId::new(CatalogTable(row.try_get("catalog")?), row.try_get("oid")?),
             column: row.try_get("column_number")?,

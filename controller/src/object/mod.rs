@@ -7,18 +7,23 @@
 //! - `class/<class>.{rs,sql}`: one pair a class. The query gives a row an object; `read` makes an [`Object`] of it;
 //!   its [`Definition`] writes the DDL. A new class is such a pair and one line in [`CLASSES`].
 //! - `owner`, `comment`, `acl`, `label`, `dependence`: what every class has, written once.
+//! - `coverage`: what of each class is carried over, as documentation.
 //! - `edge`: `pg_depend`, from which `plan` derives the order.
+//! - `removed`: what the destination's version does not have any more.
 //! - `uncovered`: what is there and no class reads, so that nothing is left behind in silence.
 
 pub mod acl;
 pub mod class;
 pub mod comment;
+pub mod coverage;
 pub mod dependence;
 pub mod edge;
 pub mod id;
 pub mod label;
 pub mod owner;
+pub mod parameter;
 mod query;
+mod removed;
 mod uncovered;
 
 use std::collections::HashMap;
@@ -31,6 +36,7 @@ use tokio_postgres::{Client, Row};
 pub use class::CLASSES;
 pub use edge::{Edge, EdgeKind};
 pub use id::{CatalogTable, ObjectId};
+pub use parameter::{ParameterGrants, parameter_grants};
 
 use crate::finding::Finding;
 use crate::plan::draft::{Context, Draft};
@@ -54,6 +60,30 @@ pub enum Error {
     },
 }
 
+/// What belongs to an object besides its definition, and is carried by the cross-cutting parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beyond {
+    /// Its owner.
+    Owner,
+    /// Its comment.
+    Comment,
+    /// Its security labels.
+    Label,
+    /// Its privileges.
+    Privileges,
+}
+
+/// What of a class is carried over: the table in `docs/objects.md` is made of this.
+#[derive(Debug)]
+pub struct Covers {
+    /// What its objects may have besides their definition.
+    pub beyond: &'static [Beyond],
+    /// States that are brought about after the making, in words.
+    pub states: &'static str,
+    /// The files of `tests/fixtures`, without `.sql`, that have objects of this class.
+    pub fixtures: &'static [&'static str],
+}
+
 /// One class of objects: where it is read and what becomes of a row.
 pub struct Class {
     /// The class's name, as used in [`ObjectName::class`].
@@ -62,6 +92,8 @@ pub struct Class {
     pub query: &'static str,
     /// Takes one row of the query into the catalog.
     pub read: fn(&Row, &mut Catalog) -> Result<(), tokio_postgres::Error>,
+    /// What of it is carried over.
+    pub covers: Covers,
 }
 
 impl fmt::Debug for Class {
@@ -122,6 +154,8 @@ pub struct Object {
 pub struct Catalog {
     /// The source's version.
     pub version: ServerVersion,
+    /// Whether the session that reads is a superuser's.
+    pub superuser: bool,
     /// Objects in the order of [`CLASSES`], extension members left out.
     pub objects: Vec<Object>,
     /// Dependencies between objects, by catalog OIDs.
@@ -146,6 +180,8 @@ pub struct Catalog {
     pub labels: Vec<label::Label>,
     /// Privileges that differ from the built-in default.
     pub acls: Vec<acl::Acl>,
+    /// Publications that are our own.
+    pub ignored_publications: Vec<String>,
     /// What can't be carried over.
     pub findings: Vec<Finding>,
     by_id: HashMap<ObjectId, usize>,
@@ -158,6 +194,7 @@ impl Catalog {
     pub fn new(version: ServerVersion) -> Self {
         Self {
             version,
+            superuser: false,
             objects: Vec::new(),
             edges: Vec::new(),
             aliases: HashMap::new(),
@@ -170,11 +207,17 @@ impl Catalog {
             comments: Vec::new(),
             labels: Vec::new(),
             acls: Vec::new(),
+            ignored_publications: Vec::new(),
             findings: Vec::new(),
             by_id: HashMap::new(),
             indexes: HashMap::new(),
             members: HashMap::new(),
         }
+    }
+
+    /// What the session that reads is like.
+    fn session(&self) -> query::Session {
+        query::Session { version: self.version, superuser: self.superuser }
     }
 
     /// Whether the object was made by an extension, and so is made by `CREATE EXTENSION` on the destination.
@@ -240,32 +283,38 @@ const SESSION: &str = "SET search_path = ''; SET datestyle = 'ISO, YMD'; SET int
 /// committed catalogs all the same). Changes settings of the session: `search_path` becomes empty, date, interval, float and
 /// string forms are pinned; a rollback of the caller's transaction takes that back.
 ///
-/// Publications named in `ignored_publications` (our own) are not reported as left behind.
+/// Publications named in `ignored_publications` (our own) are left out. A session that is not a superuser's gets all that it may see,
+/// and findings about what it may not.
 pub async fn introspect(client: &Client, version: ServerVersion, ignored_publications: &[String]) -> Result<Catalog, Error> {
     client.batch_execute(SESSION).await.map_err(Error::Session)?;
+    let row = client.query_one("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user", &[]).await;
     let mut catalog = Catalog::new(version);
+    catalog.superuser = row.and_then(|row| row.try_get(0)).map_err(Error::Session)?;
+    catalog.ignored_publications = ignored_publications.to_vec();
     edge::read(client, &mut catalog).await?;
     for class in CLASSES {
-        each_row(client, version, class.name, class.query, |row| (class.read)(row, &mut catalog)).await?;
+        let session = catalog.session();
+        each_row(client, session, class.name, class.query, |row| (class.read)(row, &mut catalog)).await?;
     }
     comment::read(client, &mut catalog).await?;
     label::read(client, &mut catalog).await?;
     acl::read(client, &mut catalog).await?;
-    uncovered::read(client, &mut catalog, ignored_publications).await?;
+    uncovered::read(client, &mut catalog).await?;
+    removed::read(client, &mut catalog).await?;
     Ok(catalog)
 }
 
 /// Runs a catalog query and hands over its rows one by one, so that a large result is never held whole.
 async fn each_row(
     client: &Client,
-    version: ServerVersion,
+    session: query::Session,
     class: &'static str,
     sql: &str,
     mut take: impl FnMut(&Row) -> Result<(), tokio_postgres::Error>,
 ) -> Result<(), Error> {
     let failed = |source| Error::Query { class, source };
     let none: [&str; 0] = [];
-    let rows = client.query_raw(&query::adapt(sql, version), none).await.map_err(failed)?;
+    let rows = client.query_raw(&query::adapt(sql, session), none).await.map_err(failed)?;
     let mut rows = pin!(rows);
     while let Some(row) = rows.try_next().await.map_err(failed)? {
         take(&row).map_err(failed)?;

@@ -1,12 +1,12 @@
--- Objects of every kind that a class may or may not read, by the name of the class that would read them.
--- `catalog` and `oid` tell whether an extension made them.
+-- Objects of the rarer kinds, wherever they are: those that no class read are told of. They stand in pg_catalog, mostly, where a
+-- superuser put them.
 SELECT 'aggregate' AS class, 1255::oid AS catalog, p.oid, pg_catalog.format('%I.%I', n.nspname, p.proname) AS name
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 WHERE p.oid >= 16384
   AND p.prokind = 'a' -- since 11
 -- before 11: AND p.proisagg
 UNION ALL
-SELECT CASE WHEN t.typisdefined THEN 'base_type' ELSE 'shell_type' END, 1247, t.oid, pg_catalog.format('%I.%I', n.nspname, t.typname)
+SELECT 'base_type', 1247, t.oid, pg_catalog.format('%I.%I', n.nspname, t.typname)
 FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 WHERE t.oid >= 16384 AND (t.typtype = 'b' OR NOT t.typisdefined)
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_type element WHERE element.typarray = t.oid)
@@ -62,9 +62,15 @@ SELECT 'event_trigger', 3466, e.oid, pg_catalog.format('%I', e.evtname) FROM pg_
 UNION ALL
 SELECT 'publication', 6104, p.oid, p.pubname::text FROM pg_catalog.pg_publication p
 UNION ALL
-SELECT 'subscription', 6100, NULL::oid, s.subname::text -- not everyone may read its oid
-FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname = pg_catalog.current_database()
+SELECT 'relation', 1259, c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'S') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_(temp|toast)'
+  AND NOT (c.relkind = 'S' AND EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 1259 AND d.objid = c.oid AND d.deptype = 'i'))
 UNION ALL
-SELECT 'large_object', 2613, NULL::oid, pg_catalog.format('%s large objects', pg_catalog.count(*))
-FROM pg_catalog.pg_largeobject_metadata HAVING pg_catalog.count(*) > 0
+SELECT 'function', 1255, p.oid, pg_catalog.format('%I.%I', n.nspname, p.proname)
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE p.oid >= 16384 AND n.nspname !~ '^pg_temp'
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 1255 AND d.objid = p.oid AND d.deptype = 'i')
+  -- the functions of a language that was made without its extension come with the extension
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_language l WHERE n.nspname = 'pg_catalog' AND p.oid IN (l.lanplcallfoid, l.laninline, l.lanvalidator))
 ORDER BY 1, 4

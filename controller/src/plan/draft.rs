@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use secrecy::SecretString;
+
 use super::Options;
 use super::statement::{ObjectName, Section};
 use crate::object::{Catalog, Object, ObjectId};
@@ -61,7 +63,7 @@ pub struct Context<'a> {
 pub struct Repairs {
     /// Defaults and check constraints that are added after their table or domain instead of within it.
     pub apart: HashSet<ObjectId>,
-    /// Views that are first made with their columns only, and get their query later.
+    /// Views that are first made with their columns only, and get their query later; types that are first made as a mere name.
     pub shells: HashSet<ObjectId>,
 }
 
@@ -78,8 +80,10 @@ pub struct Draft {
     pub section: Section,
     /// The table whose copy must be over first.
     pub table: Option<u32>,
-    /// The SQL.
+    /// The SQL, as it may be shown.
     pub sql: String,
+    /// The SQL as it is executed, where it holds a secret.
+    pub secret: Option<SecretString>,
     /// How to see that it was done.
     pub done_when: Option<String>,
     /// How to take it back.
@@ -98,6 +102,7 @@ impl Draft {
             section,
             table: None,
             sql,
+            secret: None,
             done_when: None,
             undo: None,
             needs: Vec::new(),

@@ -1,7 +1,7 @@
 //! Which draft needs which: `pg_depend` between catalog entries, translated to drafts.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use super::draft::{Draft, Part};
 use super::statement::Section;
@@ -55,8 +55,16 @@ impl Graph {
             graph.needs[node] = needs;
         }
         graph.own = graph.needs.iter().map(Vec::len).collect();
+        let shells = type_shells(&graph);
+        let of_type = |edge: &&Edge| edge.to.catalog == CatalogTable::PROC && shells.contains_key(&edge.from);
+        let own_functions: HashSet<_> = catalog.edges.iter().filter(of_type).map(|edge| (edge.to, edge.from)).collect();
         for edge in catalog.edges.iter().filter(|edge| orders(catalog, edge)) {
-            let (from, to) = (graph.node(catalog, edge.from), graph.node(catalog, edge.to));
+            let from = graph.node(catalog, edge.from);
+            // A type's own functions need only its name.
+            let to = match shells.get(&edge.to) {
+                Some(&shell) if own_functions.contains(&(edge.from, edge.to)) => shell,
+                _ => graph.node(catalog, edge.to),
+            };
             if from != to && !graph.needs[from].contains(&to) {
                 graph.needs[from].push(to);
             }
@@ -241,6 +249,12 @@ impl Graph {
         found.dedup();
         found
     }
+}
+
+/// The drafts that make the mere name of a type, by the type.
+fn type_shells(graph: &Graph) -> HashMap<ObjectId, usize> {
+    let shells = graph.drafts.iter().enumerate().filter(|(_, draft)| draft.id.catalog == CatalogTable::TYPE_SHELL);
+    shells.map(|(node, draft)| (ObjectId::new(CatalogTable::TYPE, draft.id.oid), node)).collect()
 }
 
 /// Whether a dependency says anything about the order. A partition's index does not wait for its parent's (it is attached

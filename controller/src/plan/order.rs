@@ -35,6 +35,7 @@ pub(super) fn statements(graph: Graph) -> Vec<Statement> {
         .filter_map(|(node, after)| drafts[node].take().map(|draft| (draft, after)))
         .map(|(draft, after)| Statement {
             sql: draft.sql,
+            secret: draft.secret,
             object: draft.name,
             section: draft.section,
             table: if draft.section == Section::AfterData { draft.table } else { None },

@@ -2,6 +2,8 @@
 //!
 //! - `default apart`: a table's default (or check) uses a function that uses the table: the default is set after both exist.
 //!   The same for a domain's check.
+//! - `type shell`: a type needs its input and output functions (a range its canonical function), which need the type: a mere name
+//!   comes first.
 //! - `view shell`: a view uses a function that uses the view: the view gets its columns first and its query later.
 //!
 //! And the boundary: a view that needs a primary key (`GROUP BY` the key) can only get its query after the data, but others
@@ -25,7 +27,9 @@ pub(super) fn loops(catalog: &Catalog, graph: &Graph, loops: &[Vec<usize>], repa
         }
     }
     let same_loop = |from: usize, to: usize| from != to && member[from].is_some() && member[from] == member[to];
-    default_apart(catalog, graph, same_loop, repairs) || view_shell(catalog, graph, |node| member[node].is_some(), repairs)
+    type_shell(graph, |node| member[node].is_some(), repairs)
+        || default_apart(catalog, graph, same_loop, repairs)
+        || view_shell(catalog, graph, |node| member[node].is_some(), repairs)
 }
 
 /// Takes apart what would make a table, domain or view late. Says whether anything was decided.
@@ -63,6 +67,17 @@ fn default_apart(catalog: &Catalog, graph: &Graph, concerns: impl Fn(usize, usiz
         {
             repairs.apart.insert(edge.from);
             decided = true;
+        }
+    }
+    decided
+}
+
+/// Types among the nodes that `concerns` names get a shell.
+fn type_shell(graph: &Graph, concerns: impl Fn(usize) -> bool, repairs: &mut Repairs) -> bool {
+    let mut decided = false;
+    for (node, draft) in graph.drafts.iter().enumerate() {
+        if draft.part == Part::Create && matches!(draft.name.class, "base_type" | "range") && concerns(node) {
+            decided |= repairs.shells.insert(ObjectId::new(CatalogTable::TYPE, draft.id.oid));
         }
     }
     decided

@@ -1,5 +1,6 @@
 //! One statement of a plan, as data: `pg-migrator plan` prints it, `run` executes it.
 
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
 /// When a statement is executed. The order of the variants is the order of execution.
@@ -45,8 +46,12 @@ impl std::fmt::Display for ObjectName {
 /// One DDL statement of a plan.
 #[derive(Debug, Clone, Serialize)]
 pub struct Statement {
-    /// The SQL, without a trailing semicolon, with every name qualified and quoted.
+    /// The SQL, without a trailing semicolon, with every name qualified and quoted; fit to be shown and stored. Execute what
+    /// [`executable`](Self::executable) gives.
     pub sql: String,
+    /// The SQL with the passwords that `sql` hides, where there are any.
+    #[serde(skip)]
+    pub secret: Option<SecretString>,
     /// What it makes or alters.
     pub object: ObjectName,
     /// When it is executed.
@@ -61,4 +66,11 @@ pub struct Statement {
     /// Indexes in the same plan of statements that must run before this one, beyond the plan's own order within the section.
     /// Empty for `BeforeData`, which runs in order.
     pub after: Vec<usize>,
+}
+
+impl Statement {
+    /// The SQL that is executed. It may hold passwords: never print, log or store it.
+    pub fn executable(&self) -> &str {
+        self.secret.as_ref().map_or(&self.sql, |secret| secret.expose_secret())
+    }
 }

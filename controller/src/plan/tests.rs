@@ -76,6 +76,8 @@ fn add(
     let id = match class {
         "function" => ObjectId::new(CatalogTable::PROC, oid),
         "constraint" => ObjectId::new(CatalogTable::CONSTRAINT, oid),
+        "base_type" => ObjectId::new(CatalogTable::TYPE, oid),
+        "schema" => ObjectId::new(CatalogTable::NAMESPACE, oid),
         _ => ObjectId::class(oid),
     };
     match class {
@@ -174,6 +176,7 @@ fn column(default_oid: u32, generated: bool) -> Column {
         compression: None,
         statistics: None,
         options: Vec::new(),
+        foreign_options: Vec::new(),
         default_oid: Some(default_oid),
         default: Some("1".into()),
     }
@@ -188,6 +191,35 @@ fn default_loop(generated: bool) -> Catalog {
     depends(&mut catalog, default_of(table), function, EdgeKind::Normal);
     depends(&mut catalog, default_of(table), table, EdgeKind::Auto);
     catalog
+}
+
+/// As a base type does: its name first if it needs a shell.
+fn base_type(object: &Object, context: &Context<'_>, drafts: &mut Vec<Draft>) {
+    let whole = Draft::create(object, Section::BeforeData, object.name.name.clone());
+    if context.repairs.shells.contains(&object.id) {
+        let shell = ObjectId::new(CatalogTable::TYPE_SHELL, object.id.oid);
+        drafts.push(Draft::create(object, Section::BeforeData, format!("shell of {}", object.name.name)).identity(shell));
+        drafts.push(whole.needs(shell, Part::Create));
+    } else {
+        drafts.push(whole);
+    }
+}
+
+#[test]
+fn a_type_gets_a_shell_for_its_own_functions_and_for_no_others() {
+    let mut catalog = empty();
+    let data_type = add(&mut catalog, "base_type", 1, "t", base_type);
+    let schema = add(&mut catalog, "schema", 5, "z", plain);
+    let input = add(&mut catalog, "function", 2, "input", plain);
+    let uses = add(&mut catalog, "function", 3, "a_user", plain);
+    depends(&mut catalog, data_type, schema, EdgeKind::Normal);
+    depends(&mut catalog, input, schema, EdgeKind::Normal);
+    depends(&mut catalog, data_type, input, EdgeKind::Normal);
+    depends(&mut catalog, input, data_type, EdgeKind::Normal);
+    depends(&mut catalog, uses, data_type, EdgeKind::Normal);
+    let plan = plan(&catalog, &Options::default());
+    assert_eq!(sql(&plan), ["z", "shell of t", "input", "t", "a_user"]);
+    assert!(plan.findings.is_empty());
 }
 
 #[test]

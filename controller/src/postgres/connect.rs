@@ -141,6 +141,10 @@ impl Endpoint {
         let client = self.open_raw(database, notified).await?;
         let version = client.version;
         let mut setup = SESSION.to_owned();
+        if version.at_least(11) {
+            // Catalog queries over many tables look costly to the planner: compiling them takes longer than running them.
+            setup.push_str("SET jit = off;");
+        }
         if version.at_least(14) {
             setup.push_str("SET client_connection_check_interval = '5s';");
             setup.push_str("SET idle_session_timeout = 0;");

@@ -52,7 +52,9 @@ pub fn backoff() -> ExponentialBackoff {
 pub fn message(error: &tokio_postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
         let mut text = db.message().to_owned();
-        for (label, extra) in [("detail", db.detail()), ("hint", db.hint()), ("where", db.where_())] {
+        // Where in the extension's own functions an error was raised is nothing to an operator.
+        let place = db.where_().filter(|place| !place.starts_with("PL/pgSQL function migrator."));
+        for (label, extra) in [("detail", db.detail()), ("hint", db.hint()), ("where", place)] {
             if let Some(extra) = extra {
                 text.extend(["; ", label, ": ", extra]);
             }

@@ -199,6 +199,7 @@ pub async fn at_cutover(source: &Client, destination: &Client, name: &str) -> Re
         .into_iter()
         .map(|(sql, undo)| Statement {
             sql,
+            secret: None,
             object: ObjectName { class: "database", schema: String::new(), parent: String::new(), name: name.to_owned() },
             section: Section::AtCutover,
             table: None,

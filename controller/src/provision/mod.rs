@@ -1,7 +1,8 @@
 //! What must be on the destination before any row: roles, databases, schema.
 //!
 //! In: the source's and the destination's shared catalogs, read by `read` functions into plain data. Out: statements and
-//! findings, made by pure functions. [`carry`] executes those of roles and databases, [`schema`] those of a plan, in the order that [`queue`] says; [`control`] makes the control database.
+//! findings, made by pure functions. [`carry`] executes those of roles and databases, [`schema`] those of a plan, in the order that [`queue`] says; [`control`] makes the control database;
+//! [`statistics`] is what the planner knows of the rows.
 
 pub mod carry;
 pub mod control;
@@ -10,5 +11,6 @@ pub mod queue;
 pub mod roles;
 pub mod schema;
 pub mod setting;
+pub mod statistics;
 
 pub use setting::Setting;

@@ -239,6 +239,7 @@ mod tests {
     fn statement(table: Option<u32>, after: &[usize]) -> Statement {
         Statement {
             sql: "CREATE INDEX".into(),
+            secret: None,
             object: ObjectName { class: "index", schema: String::new(), parent: String::new(), name: String::new() },
             section: Section::AfterData,
             table,

@@ -51,6 +51,9 @@ pub async fn session(destination: &Endpoint, database: &str) -> Result<Session, 
             "SET session_replication_role = replica; SET event_triggers = off; SET check_function_bodies = off;
              SET synchronous_commit = off; SET default_tablespace = '';
              SET max_parallel_maintenance_workers = 0;
+             -- User mappings and subscriptions carry passwords, which must not reach the server's log or statistics.
+             SET log_statement = none; SET log_min_duration_statement = -1; SET log_min_error_statement = panic;
+             SET \"pg_stat_statements.track_utility\" = off;
              SELECT pg_catalog.set_config('maintenance_work_mem', GREATEST(setting::bigint, 262144) || 'kB', false)
              FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'",
         )
@@ -82,7 +85,7 @@ pub async fn before_data(
     let broken = |source| Error::Session { database: database.to_owned(), source };
     let statements: Vec<&Statement> = statements.iter().filter(|s| s.section == Section::BeforeData).collect();
     for batch in statements.chunks(BATCH) {
-        let text: Vec<&str> = batch.iter().map(|s| s.sql.as_str()).collect();
+        let text: Vec<&str> = batch.iter().map(|s| s.executable()).collect();
         // The newline ends a comment that a view or function may end with.
         let together = format!("BEGIN;\n{}\n;COMMIT", text.join("\n;\n"));
         if let Err(error) = session.batch_execute(&together).await {
@@ -91,7 +94,7 @@ pub async fn before_data(
             }
             session.batch_execute("ROLLBACK").await.map_err(broken)?;
             for statement in batch {
-                if let Err(error) = session.batch_execute(&statement.sql).await {
+                if let Err(error) = session.batch_execute(statement.executable()).await {
                     if retry::is_transient(&error) {
                         return Err(broken(error));
                     }
@@ -256,7 +259,8 @@ pub async fn build(
                 sessions += 1;
                 session(destination, database).await?
             };
-            let sql: Vec<(usize, String)> = work.statements.iter().map(|i| (*i, statements[*i].sql.clone())).collect();
+            let sql: Vec<(usize, String)> =
+                work.statements.iter().map(|i| (*i, statements[*i].executable().to_owned())).collect();
             tasks.spawn(
                 async move {
                     let outcomes = execute(&session, &sql, work.helpers).await;

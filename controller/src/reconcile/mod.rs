@@ -3,7 +3,8 @@
 //! # Layout
 //!
 //! - [`mapping`] holds one mapping: its lock, roles, the tasks of its databases, the operator's requests, the projection.
-//! - [`database`] holds one database: it observes both sides, lets [`decide`] name the next step, and carries it out.
+//! - [`database`] holds one database and its loop: it lets [`observe`] look at both sides, [`decide`] name the next step, and
+//!   [`act`] and `fill` carry it out.
 //! - [`watch`] looks after a database that streams: lag, facts of readiness, sequences, drift.
 //! - [`request`] reads what operators asked for, and answers.
 //!
@@ -19,9 +20,12 @@ use crate::config;
 use crate::monitor::board::Board;
 use crate::postgres::{Endpoint, Session};
 
+pub mod act;
 pub mod database;
 pub mod decide;
+mod fill;
 pub mod mapping;
+pub mod observe;
 pub mod request;
 pub mod watch;
 

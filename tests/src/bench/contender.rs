@@ -50,7 +50,7 @@ impl Contender {
     pub fn name(self) -> &'static str {
         match self {
             Self::Us => "pg-migrator",
-            Self::DumpRestore => "pg_dump | pg_restore",
+            Self::DumpRestore => "pg_dump, pg_restore",
             Self::TableSync => "native tablesync",
             Self::Pgcopydb => "pgcopydb clone",
         }

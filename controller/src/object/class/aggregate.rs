@@ -2,13 +2,22 @@
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, literal, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "aggregate", query: include_str!("aggregate.sql"), read };
+pub const CLASS: Class = Class {
+    name: "aggregate",
+    query: include_str!("aggregate.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
+        states: "",
+        fixtures: &["aggregate"],
+    },
+};
 
 /// The statement's names for the functions, in the order of the query's arrays.
 const FUNCTIONS: [&str; 8] =

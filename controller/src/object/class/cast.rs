@@ -2,13 +2,18 @@
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::qualified;
 
 /// The class.
-pub const CLASS: Class = Class { name: "cast", query: include_str!("cast.sql"), read };
+pub const CLASS: Class = Class {
+    name: "cast",
+    query: include_str!("cast.sql"),
+    read,
+    covers: Covers { beyond: &[Beyond::Comment], states: "", fixtures: &["cast"] },
+};
 
 /// A cast.
 #[derive(Debug)]

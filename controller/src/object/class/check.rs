@@ -2,13 +2,18 @@
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, literal, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "check", query: include_str!("check.sql"), read };
+pub const CLASS: Class = Class {
+    name: "check",
+    query: include_str!("check.sql"),
+    read,
+    covers: Covers { beyond: &[Beyond::Comment], states: "not valid", fixtures: &["constraint", "table", "domain"] },
+};
 
 /// A check constraint, as its table or domain sees it.
 #[derive(Debug, Clone)]
@@ -59,7 +64,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         face: Face::new("CONSTRAINT", format!("{} ON {on}{target}", ident(&check.name))),
         name: ObjectName { class: CLASS.name, schema, parent: parent_name, name: check.name.clone() },
         owner: None,
-        table: (relation != 0).then_some(relation),
+        table: (catalog.tables.get(&relation) == Some(&false)).then_some(relation),
         definition: Box::new(CheckObject { check: check.clone(), parent: target }),
     });
     if added {

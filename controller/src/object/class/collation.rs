@@ -4,13 +4,18 @@ use std::fmt::Write as _;
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{literal, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "collation", query: include_str!("collation.sql"), read };
+pub const CLASS: Class = Class {
+    name: "collation",
+    query: include_str!("collation.sql"),
+    read,
+    covers: Covers { beyond: &[Beyond::Owner, Beyond::Comment], states: "", fixtures: &["collation"] },
+};
 
 /// A collation.
 #[derive(Debug)]

@@ -4,11 +4,20 @@ use std::fmt::Write as _;
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, ObjectId};
 use crate::postgres::quote::{ident, qualified};
 
 /// The class; it gives no objects, but the columns of others.
-pub const CLASS: Class = Class { name: "column", query: include_str!("column.sql"), read };
+pub const CLASS: Class = Class {
+    name: "column",
+    query: include_str!("column.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Comment, Beyond::Label, Beyond::Privileges],
+        states: "statistics target, storage, compression, options",
+        fixtures: &["table", "table_12", "table_14"],
+    },
+};
 
 /// A column.
 #[derive(Debug, Clone)]
@@ -40,6 +49,8 @@ pub struct Column {
     pub statistics: Option<i32>,
     /// `n_distinct=…`
     pub options: Vec<String>,
+    /// What the foreign server is told: `column_name=…`
+    pub foreign_options: Vec<String>,
     /// OID of the default in `pg_attrdef`.
     pub default_oid: Option<u32>,
     /// The default's or generated column's expression.
@@ -89,6 +100,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         },
         statistics: row.try_get("statistics")?,
         options: row.try_get::<_, Option<Vec<String>>>("options")?.unwrap_or_default(),
+        foreign_options: row.try_get::<_, Option<Vec<String>>>("foreign_options")?.unwrap_or_default(),
         default_oid: row.try_get("default_oid")?,
         default: row.try_get("default_expression")?,
     };

@@ -11,7 +11,7 @@ SELECT a.attrelid AS relation, a.attnum AS number, a.attname::text AS name,
        nullif(a.attcompression, '')::text AS compression, -- since 14
        -- before 14: NULL::text AS compression,
        CASE WHEN a.attstattarget >= 0 THEN a.attstattarget::integer END AS statistics,
-       a.attoptions::text[] AS options,
+       a.attoptions::text[] AS options, a.attfdwoptions::text[] AS foreign_options,
        d.oid AS default_oid, pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS default_expression
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid

@@ -2,13 +2,22 @@
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::qualified;
 
 /// The class.
-pub const CLASS: Class = Class { name: "composite", query: include_str!("composite.sql"), read };
+pub const CLASS: Class = Class {
+    name: "composite",
+    query: include_str!("composite.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
+        states: "",
+        fixtures: &["composite"],
+    },
+};
 
 /// A composite type.
 #[derive(Debug)]

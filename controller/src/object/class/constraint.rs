@@ -4,13 +4,22 @@ use tokio_postgres::Row;
 
 use super::column::options_list;
 use super::index::{attach, is_clustered};
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, literal, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "constraint", query: include_str!("constraint.sql"), read };
+pub const CLASS: Class = Class {
+    name: "constraint",
+    query: include_str!("constraint.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Comment],
+        states: "not valid, attached as a part",
+        fixtures: &["constraint", "constraint_15", "partition", "partition_12"],
+    },
+};
 
 /// The index behind a key or exclusion constraint.
 #[derive(Debug)]

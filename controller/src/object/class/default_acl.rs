@@ -5,13 +5,18 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 
 use crate::object::acl::{Grant, difference, numbered, read_grants};
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::ident;
 
 /// The class.
-pub const CLASS: Class = Class { name: "default_acl", query: include_str!("default_acl.sql"), read };
+pub const CLASS: Class = Class {
+    name: "default_acl",
+    query: include_str!("default_acl.sql"),
+    read,
+    covers: Covers { beyond: &[], states: "", fixtures: &["default_acl"] },
+};
 
 /// The default privileges of a role on one kind of objects, in one schema or in all.
 #[derive(Debug)]

@@ -4,13 +4,22 @@ use std::fmt::Write as _;
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "domain", query: include_str!("domain.sql"), read };
+pub const CLASS: Class = Class {
+    name: "domain",
+    query: include_str!("domain.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
+        states: "checks that are not valid",
+        fixtures: &["domain", "domain_11"],
+    },
+};
 
 /// A domain.
 #[derive(Debug)]

@@ -3,13 +3,18 @@
 use tokio_postgres::Row;
 
 use crate::finding::{Finding, Severity};
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::ident;
 
 /// The class.
-pub const CLASS: Class = Class { name: "extension", query: include_str!("extension.sql"), read };
+pub const CLASS: Class = Class {
+    name: "extension",
+    query: include_str!("extension.sql"),
+    read,
+    covers: Covers { beyond: &[Beyond::Comment], states: "", fixtures: &["extension"] },
+};
 
 /// An extension.
 #[derive(Debug)]

@@ -2,13 +2,22 @@
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::qualified;
 
 /// The class.
-pub const CLASS: Class = Class { name: "function", query: include_str!("function.sql"), read };
+pub const CLASS: Class = Class {
+    name: "function",
+    query: include_str!("function.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
+        states: "",
+        fixtures: &["function", "function_11", "function_14"],
+    },
+};
 
 /// A function or procedure.
 #[derive(Debug)]

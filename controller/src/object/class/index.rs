@@ -7,13 +7,22 @@ use tokio_postgres::Row;
 
 use super::table::relation_exists;
 use crate::finding::{Finding, Severity};
-use crate::object::{Catalog, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, literal, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "index", query: include_str!("index.sql"), read };
+pub const CLASS: Class = Class {
+    name: "index",
+    query: include_str!("index.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Comment],
+        states: "clustered on, statistics targets, attached as a part",
+        fixtures: &["index", "index_11", "partition"],
+    },
+};
 
 /// An index.
 #[derive(Debug)]

@@ -6,13 +6,22 @@ use tokio_postgres::Row;
 
 use super::column::options_list;
 use super::table::relation_exists;
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, literal, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "materialized_view", query: include_str!("materialized_view.sql"), read };
+pub const CLASS: Class = Class {
+    name: "materialized_view",
+    query: include_str!("materialized_view.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
+        states: "filled or not",
+        fixtures: &["materialized_view"],
+    },
+};
 
 /// A materialized view.
 #[derive(Debug)]

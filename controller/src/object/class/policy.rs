@@ -4,13 +4,18 @@ use std::fmt::Write as _;
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, literal, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "policy", query: include_str!("policy.sql"), read };
+pub const CLASS: Class = Class {
+    name: "policy",
+    query: include_str!("policy.sql"),
+    read,
+    covers: Covers { beyond: &[Beyond::Comment], states: "", fixtures: &["policy"] },
+};
 
 /// A policy.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ SELECT t.oid, n.nspname::text AS schema, t.typname::text AS name, pg_catalog.pg_
        CASE WHEN r.rngcollation <> st.typcollation THEN co.collname::text END AS collation_name,
        diffn.nspname::text AS difference_schema, diff.proname::text AS difference_name,
        canonn.nspname::text AS canonical_schema, canon.proname::text AS canonical_name,
-       mn.nspname::text AS multirange_schema, mt.typname::text AS multirange_name, r.rngmultitypid AS multirange -- since 14
-       -- before 14: NULL::text AS multirange_schema, NULL::text AS multirange_name, 0::oid AS multirange
+       mn.nspname::text AS multirange_schema, pg_catalog.namesend(mt.typname) AS multirange_name, r.rngmultitypid AS multirange -- since 14
+       -- before 14: NULL::text AS multirange_schema, NULL::bytea AS multirange_name, 0::oid AS multirange
 FROM pg_catalog.pg_range r
 JOIN pg_catalog.pg_type t ON t.oid = r.rngtypid
 JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace

@@ -3,13 +3,18 @@
 use tokio_postgres::Row;
 
 use super::trigger::Firing;
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, literal, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "rule", query: include_str!("rule.sql"), read };
+pub const CLASS: Class = Class {
+    name: "rule",
+    query: include_str!("rule.sql"),
+    read,
+    covers: Covers { beyond: &[Beyond::Comment], states: "disabled, replica, always (at the cutover)", fixtures: &["rule"] },
+};
 
 /// A rule.
 #[derive(Debug)]

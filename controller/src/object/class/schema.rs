@@ -2,13 +2,22 @@
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::ident;
 
 /// The class.
-pub const CLASS: Class = Class { name: "schema", query: include_str!("schema.sql"), read };
+pub const CLASS: Class = Class {
+    name: "schema",
+    query: include_str!("schema.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
+        states: "",
+        fixtures: &["schema", "acl"],
+    },
+};
 
 /// The schema that every database is born with.
 pub const PUBLIC: &str = "public";

@@ -4,13 +4,22 @@ use std::fmt::Write as _;
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "sequence", query: include_str!("sequence.sql"), read };
+pub const CLASS: Class = Class {
+    name: "sequence",
+    query: include_str!("sequence.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
+        states: "owned by a column, unlogged",
+        fixtures: &["sequence"],
+    },
+};
 
 /// A sequence of its own, or that of an identity column.
 #[derive(Debug)]

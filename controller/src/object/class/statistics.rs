@@ -2,13 +2,22 @@
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{literal, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "statistics", query: include_str!("statistics.sql"), read };
+pub const CLASS: Class = Class {
+    name: "statistics",
+    query: include_str!("statistics.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment],
+        states: "statistics target",
+        fixtures: &["statistics", "statistics_14"],
+    },
+};
 
 /// Extended statistics on a table.
 #[derive(Debug)]

@@ -7,21 +7,40 @@ use std::fmt::Write as _;
 use tokio_postgres::Row;
 
 use super::column::{Column, options_list};
+use super::foreign_data_wrapper::Options;
 use crate::finding::{Finding, Severity};
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, ReplicaIdentity, Section};
 use crate::postgres::quote::{ident, literal, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "table", query: include_str!("table.sql"), read };
+pub const CLASS: Class = Class {
+    name: "table",
+    query: include_str!("table.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
+        states: "replica identity, row security (forced at the cutover), attached as a partition",
+        fixtures: &["table", "table_12", "table_14", "partition", "partition_12", "acl"],
+    },
+};
 
 /// A table that this one takes columns from, or is a partition of.
 #[derive(Debug)]
-struct Parent {
+pub(super) struct Parent {
     id: ObjectId,
     /// Qualified and quoted.
     name: String,
+}
+
+/// What makes a foreign table of a table.
+#[derive(Debug)]
+pub(super) struct Foreign {
+    /// Quoted.
+    pub server: String,
+    pub server_id: ObjectId,
+    pub options: Options,
 }
 
 /// A table.
@@ -43,19 +62,22 @@ pub struct Table {
     row_security: bool,
     force_row_security: bool,
     access_method: Option<String>,
+    foreign: Option<Foreign>,
+}
+
+/// Reads a query's columns about the tables that a table inherits from.
+pub(super) fn parents(row: &Row) -> Result<Vec<Parent>, tokio_postgres::Error> {
+    let oids: Vec<u32> = row.try_get::<_, Option<_>>("parent_oids")?.unwrap_or_default();
+    let schemas: Vec<String> = row.try_get::<_, Option<_>>("parent_schemas")?.unwrap_or_default();
+    let names: Vec<String> = row.try_get::<_, Option<_>>("parent_names")?.unwrap_or_default();
+    let parents = oids.into_iter().zip(schemas.iter().zip(&names));
+    Ok(parents.map(|(oid, (schema, name))| Parent { id: ObjectId::class(oid), name: qualified(schema, name) }).collect())
 }
 
 fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     let id = ObjectId::class(row.try_get("oid")?);
     let (schema, name): (String, String) = (row.try_get("schema")?, row.try_get("name")?);
-    let oids: Vec<u32> = row.try_get::<_, Option<_>>("parent_oids")?.unwrap_or_default();
-    let schemas: Vec<String> = row.try_get::<_, Option<_>>("parent_schemas")?.unwrap_or_default();
-    let names: Vec<String> = row.try_get::<_, Option<_>>("parent_names")?.unwrap_or_default();
-    let parents = oids
-        .into_iter()
-        .zip(schemas.iter().zip(&names))
-        .map(|(oid, (schema, name))| Parent { id: ObjectId::class(oid), name: qualified(schema, name) })
-        .collect();
+    let parents = parents(row)?;
     let replica_identity = match (row.try_get("replica_identity")?, row.try_get("replica_index")?) {
         ("f", _) => ReplicaIdentity::Full,
         ("i", Some(index)) => ReplicaIdentity::Index(index),
@@ -78,6 +100,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         row_security: row.try_get("row_security")?,
         force_row_security: row.try_get("force_row_security")?,
         access_method: row.try_get("access_method")?,
+        foreign: None,
     };
     let with_oids: bool = row.try_get("with_oids")?;
     let has_own =
@@ -125,7 +148,10 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
 
 impl Definition for Table {
     fn statements(&self, object: &Object, context: &Context<'_>, drafts: &mut Vec<Draft>) {
-        let mut create = Draft::create(object, Section::BeforeData, self.create(object, context));
+        let mut create = self.create(object, context);
+        if let Some(foreign) = &self.foreign {
+            create = create.needs(foreign.server_id, Part::Create);
+        }
         for parent in &self.parents {
             create = create.needs(parent.id, Part::Create);
         }
@@ -145,7 +171,27 @@ impl Definition for Table {
 }
 
 impl Table {
-    fn create(&self, object: &Object, context: &Context<'_>) -> String {
+    /// A foreign table: what ordinary tables have and these can't have is left at its default.
+    pub(super) fn foreign(schema: String, bound: Option<String>, parents: Vec<Parent>, foreign: Foreign) -> Self {
+        Self {
+            is_partitioned: false,
+            schema,
+            unlogged: false,
+            partition_key: None,
+            bound,
+            parents,
+            of_type: None,
+            options: Vec::new(),
+            toast_options: Vec::new(),
+            replica_identity: ReplicaIdentity::Default,
+            row_security: false,
+            force_row_security: false,
+            access_method: None,
+            foreign: Some(foreign),
+        }
+    }
+
+    fn create(&self, object: &Object, context: &Context<'_>) -> Draft {
         let is_partition = self.bound.is_some();
         let mut items = Vec::new();
         for column in context.catalog.columns_of(object.id.oid) {
@@ -163,7 +209,7 @@ impl Table {
         }
         // Unlogged partitioned tables meant nothing before 18 and are refused from 18 on; their partitions keep the property.
         let unlogged = if self.unlogged && !self.is_partitioned { "UNLOGGED " } else { "" };
-        let mut sql = format!("CREATE {unlogged}TABLE {}", object.face.target);
+        let mut sql = format!("CREATE {unlogged}{}", object.face);
         if let Some(of_type) = &self.of_type {
             let _ = write!(sql, " OF {of_type}");
         }
@@ -189,7 +235,9 @@ impl Table {
         if !options.is_empty() {
             let _ = write!(sql, "\nWITH ({options})");
         }
-        sql
+        let Some(foreign) = &self.foreign else { return Draft::create(object, Section::BeforeData, sql) };
+        let _ = write!(sql, "\nSERVER {}", foreign.server);
+        foreign.options.after(Draft::create(object, Section::BeforeData, sql))
     }
 
     /// A column's entry in `CREATE TABLE`; a typed table names only columns that have something of their own.
@@ -216,7 +264,8 @@ impl Table {
         // COMPRESSION comes before everything but the type in the grammar, COLLATE after it.
         let compression = column.compression.map(|method| format!(" COMPRESSION {method}")).unwrap_or_default();
         let collation = column.collation.as_ref().map(|name| format!(" COLLATE {name}")).unwrap_or_default();
-        Some(format!("{} {}{compression}{collation}{rest}", ident(&column.name), column.data_type))
+        let foreign = Options::new(&column.foreign_options, |_| false).shown;
+        Some(format!("{} {}{compression}{foreign}{collation}{rest}", ident(&column.name), column.data_type))
     }
 
     /// The default that the first parent with such a column gives.
@@ -277,6 +326,10 @@ impl Table {
         }
         if let Some(storage) = column.storage {
             set(format!("SET STORAGE {storage}"));
+        }
+        if !column.foreign_options.is_empty() && !column.is_local && self.bound.is_none() {
+            let options = Options::new(&column.foreign_options, |_| false).shown;
+            set(options.trim_start().to_owned());
         }
         if !column.options.is_empty() {
             set(format!("SET ({})", options_list(column.options.iter().map(|option| ("", option.as_str())))));
@@ -391,6 +444,7 @@ mod tests {
             row_security: false,
             force_row_security: true,
             access_method: None,
+            foreign: None,
         }
     }
 
@@ -409,6 +463,7 @@ mod tests {
             compression: None,
             statistics: None,
             options: Vec::new(),
+            foreign_options: Vec::new(),
             default_oid: None,
             default: None,
         }

@@ -4,13 +4,22 @@
 
 use tokio_postgres::Row;
 
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, literal, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "trigger", query: include_str!("trigger.sql"), read };
+pub const CLASS: Class = Class {
+    name: "trigger",
+    query: include_str!("trigger.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Comment],
+        states: "disabled, replica, always (at the cutover)",
+        fixtures: &["trigger", "partition"],
+    },
+};
 
 /// When a trigger or rule fires: `pg_trigger.tgenabled`, `pg_rewrite.ev_enabled`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

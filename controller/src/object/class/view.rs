@@ -3,13 +3,22 @@
 use tokio_postgres::Row;
 
 use super::column::options_list;
-use crate::object::{Catalog, CatalogTable, Class, Definition, Face, Object, ObjectId};
+use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
 use crate::postgres::quote::{ident, qualified};
 
 /// The class.
-pub const CLASS: Class = Class { name: "view", query: include_str!("view.sql"), read };
+pub const CLASS: Class = Class {
+    name: "view",
+    query: include_str!("view.sql"),
+    read,
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
+        states: "",
+        fixtures: &["view"],
+    },
+};
 
 /// A view.
 #[derive(Debug)]

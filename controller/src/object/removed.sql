@@ -1,0 +1,103 @@
+-- What the source has and version 18 has no more: which kind of difference, the object, and what exactly.
+-- Kinds are explained in removed.rs.
+WITH removed_type AS (
+    SELECT t.oid FROM pg_catalog.pg_type t
+    WHERE t.typnamespace = 11
+      AND t.typname IN ('abstime', 'reltime', 'tinterval', '_abstime', '_reltime', '_tinterval', 'opaque')
+), polymorphic AS (
+    -- Functions that take anycompatible and anycompatiblearray since 14, where they took anyelement and anyarray.
+    SELECT p.oid FROM pg_catalog.pg_proc p
+    WHERE p.pronamespace = 11
+      AND p.proname IN ('array_append', 'array_cat', 'array_position', 'array_positions', 'array_prepend', 'array_remove', 'array_replace',
+                        'width_bucket')
+      AND 2277 = ANY (p.proargtypes::oid[])
+), relation AS (
+    SELECT c.oid, c.relkind, c.relname, n.nspname, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid >= 16384 AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 1259 AND d.objid = c.oid AND d.deptype = 'e')
+), routine AS (
+    SELECT p.oid, p.prosrc, p.proconfig, p.prorettype, p.proargtypes, p.proallargtypes, p.prolang, p.oid::regprocedure::text AS name
+    FROM pg_catalog.pg_proc p
+    WHERE p.oid >= 16384
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 1255 AND d.objid = p.oid AND d.deptype = 'e')
+), source_text AS (
+    SELECT 'view ' || r.name AS object, pg_catalog.pg_get_viewdef(r.oid) AS body, true AS is_definition
+    FROM relation r WHERE r.relkind IN ('v', 'm')
+    UNION ALL
+    SELECT 'default of column ' || r.name || '.' || pg_catalog.quote_ident(a.attname), pg_catalog.pg_get_expr(d.adbin, d.adrelid), true
+    FROM pg_catalog.pg_attrdef d
+    JOIN relation r ON r.oid = d.adrelid
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    UNION ALL
+    SELECT 'function ' || f.name, f.prosrc, false
+    FROM routine f JOIN pg_catalog.pg_language l ON l.oid = f.prolang WHERE l.lanname NOT IN ('internal', 'c')
+), removed_name (name, since) AS (
+    VALUES ('relhasoids', 12), ('proisagg', 11), ('proiswindow', 11), ('relhaspkey', 11), ('adsrc', 12), ('consrc', 12),
+           ('protransform', 12), ('replacement_sort_tuples', 11), ('wal_keep_segments', 13),
+           ('pg_start_backup', 15), ('pg_stop_backup', 15), ('pg_is_in_backup', 15), ('pg_backup_start_time', 15),
+           ('vacuum_cleanup_index_scale_factor', 14), ('operator_precedence_warning', 14), ('stats_temp_directory', 15),
+           ('force_parallel_mode', 16), ('vacuum_defer_cleanup_age', 16), ('promote_trigger_file', 16),
+           ('daticulocale', 17), ('colliculocale', 17), ('checkpoints_timed', 17), ('checkpoints_req', 17),
+           ('checkpoint_write_time', 17), ('checkpoint_sync_time', 17), ('buffers_checkpoint', 17), ('buffers_backend', 17),
+           ('buffers_backend_fsync', 17), ('old_snapshot_threshold', 17), ('db_user_namespace', 17), ('trace_recovery_messages', 17),
+           ('adminpack', 17), ('pg_file_unlink', 17), ('attcacheoff', 18), ('op_bytes', 18), ('wal_write_time', 18), ('wal_sync_time', 18)
+), pattern AS (
+    -- one expression for all, since the server keeps only some compiled
+    SELECT '\y(' || pg_catalog.string_agg(name, '|') || ')\y' AS expression FROM removed_name
+), version AS (
+    SELECT pg_catalog.current_setting('server_version_num')::integer / 10000 AS major
+)
+SELECT 'type' AS kind, CASE r.relkind WHEN 'v' THEN 'view ' WHEN 'm' THEN 'materialized view ' WHEN 'c' THEN 'type ' ELSE 'table ' END || r.name AS object,
+       'column ' || pg_catalog.quote_ident(a.attname) || ' is of type ' || pg_catalog.format_type(a.atttypid, NULL) AS detail
+FROM pg_catalog.pg_attribute a
+JOIN relation r ON r.oid = a.attrelid
+JOIN removed_type t ON t.oid = a.atttypid
+WHERE NOT a.attisdropped AND r.relkind IN ('r', 'p', 'f', 'v', 'm', 'c')
+UNION ALL
+SELECT CASE pg_catalog.format_type(t.oid, NULL) WHEN 'opaque' THEN 'opaque' ELSE 'type' END, 'function ' || f.name,
+       'it takes or gives type ' || pg_catalog.format_type(t.oid, NULL)
+FROM routine f
+JOIN removed_type t ON t.oid = f.prorettype OR t.oid = ANY (f.proargtypes::oid[]) OR t.oid = ANY (f.proallargtypes)
+UNION ALL
+SELECT 'polymorphic', 'aggregate ' || f.name, 'it is made of ' || s.function::regprocedure::text
+FROM pg_catalog.pg_aggregate a
+JOIN routine f ON f.oid = a.aggfnoid
+CROSS JOIN LATERAL (VALUES (a.aggtransfn::oid), (a.aggfinalfn::oid), (a.aggmtransfn::oid), (a.aggminvtransfn::oid)) AS s(function)
+JOIN polymorphic p ON p.oid = s.function
+WHERE (SELECT major FROM version) < 14 AND a.aggtranstype IN (2277, 2283)
+UNION ALL
+SELECT 'polymorphic', 'operator ' || o.oid::regoperator::text, 'it is made of ' || o.oprcode::oid::regprocedure::text
+FROM pg_catalog.pg_operator o
+JOIN polymorphic p ON p.oid = o.oprcode
+WHERE o.oid >= 16384 AND (SELECT major FROM version) < 14
+UNION ALL
+SELECT 'postfix', 'operator ' || o.oid::regoperator::text, 'it stands behind its operand'
+FROM pg_catalog.pg_operator o
+WHERE o.oid >= 16384 AND o.oprright = 0 AND o.oprleft <> 0 AND o.oprcode <> 0
+UNION ALL
+SELECT 'setting', 'function ' || f.name, 'it sets ' || pg_catalog.split_part(s.setting, '=', 1)
+FROM routine f
+CROSS JOIN LATERAL pg_catalog.unnest(f.proconfig) AS s(setting)
+WHERE pg_catalog.lower(pg_catalog.split_part(s.setting, '=', 1))
+      IN ('vacuum_cleanup_index_scale_factor', 'operator_precedence_warning', 'force_parallel_mode', 'vacuum_defer_cleanup_age',
+          'replacement_sort_tuples', 'old_snapshot_threshold', 'promote_trigger_file', 'trace_recovery_messages', 'lc_collate', 'lc_ctype')
+   OR pg_catalog.lower(s.setting) = 'default_with_oids=on'
+UNION ALL
+SELECT CASE WHEN t.is_definition THEN 'name' ELSE 'name_in_body' END, t.object,
+       'it names ' || n.name || ', which is gone since version ' || n.since
+FROM source_text t
+CROSS JOIN pattern
+CROSS JOIN LATERAL (SELECT DISTINCT m[1] AS name FROM pg_catalog.regexp_matches(t.body, pattern.expression, 'g') AS m) found
+JOIN removed_name n ON n.name = found.name
+WHERE n.since > (SELECT major FROM version)
+UNION ALL
+SELECT 'search_path', 'index ' || r.name, 'it uses function ' || f.name || ', whose search_path is not set'
+FROM pg_catalog.pg_depend d
+JOIN relation r ON r.oid = d.objid AND r.relkind IN ('i', 'I')
+JOIN routine f ON f.oid = d.refobjid
+JOIN pg_catalog.pg_language l ON l.oid = f.prolang
+WHERE d.classid = 1259 AND d.refclassid = 1255 AND l.lanname NOT IN ('internal', 'c')
+  AND (SELECT major FROM version) < 17
+  AND NOT EXISTS (SELECT FROM pg_catalog.unnest(f.proconfig) AS s(setting) WHERE s.setting ~ '^search_path=')
+ORDER BY 1, 2, 3

@@ -1,0 +1,286 @@
+//! Filling: the steps that bring rows and what is built on them: a pass with the indexes behind it, and the finish.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use super::database::{Cooling, Database, Error};
+use super::observe::Picture;
+use super::{Context, Mode};
+use crate::copy::{self, pass};
+use crate::finding::{Finding, Severity};
+use crate::monitor::board::TableStage;
+use crate::plan::Section;
+use crate::provision::{schema, statistics};
+use crate::stream::slot;
+use crate::stream::subscription::{self};
+
+/// Statements that failed are tried once more after this long.
+const FINISH_AGAIN_AFTER: Duration = Duration::from_mins(2);
+
+impl Database {
+    pub(super) async fn copy(&mut self, picture: Picture) -> Result<(), Error> {
+        let Some(subscription) = picture.subscription else { return Ok(()) };
+        self.built = false;
+        self.finished = false;
+        let plan = self.plan().await?;
+        let context = self.context.clone();
+        let name = self.name.clone();
+        let board = context.board.clone();
+        let split_above = context.settings.split_above;
+        let width = pass::width(&picture.to_copy, context.settings.copy_workers, split_above);
+        let (permits, workers) = take_permits(&context.copy_permits, width).await;
+        let (build_permits, builders) = take_permits(&context.build_permits, plan.statements.len()).await;
+        let total = picture.to_copy.len();
+        board.database(&name, |view| {
+            view.copy_began = Some(Instant::now());
+            view.bytes_at_start = view.bytes().1;
+            view.statements_done = plan.statements.iter().filter(|s| s.section == Section::BeforeData).count();
+        });
+        let settings = pass::Settings {
+            source: context.source.clone(),
+            source_database: name.clone(),
+            destination: context.destination.clone(),
+            destination_database: name.clone(),
+            control_database: context.control_database.clone(),
+            subscription: subscription.oid,
+            max_snapshot_age: context.settings.max_snapshot_age,
+            split_above,
+        };
+        // Whether the stream ran before or was stopped by somebody who is gone: its worker must have come to rest.
+        subscription::await_stopped(self.destination().await?, subscription.oid)
+            .await
+            .map_err(Error::doing("waiting for the apply worker to stop"))?;
+        let (events, mut happened) = mpsc::unbounded_channel();
+        let (signals, mut signalled) = mpsc::unbounded_channel();
+        for &(table, bytes) in &picture.attached {
+            // The receiver lives until the end of this function.
+            let _ = signals.send(schema::Signal::TableCopied { table, bytes });
+        }
+        let (stop, stopped) = watch::channel(false);
+        let mut mode = self.mode.clone();
+        let mut attached = 0;
+        let mut failed = Vec::new();
+        let copying = async {
+            let pass = telling_blockers(&context, &name, copy::pass::run(&settings, picture.to_copy, workers, &events, &stopped));
+            let result = pass.await;
+            drop(events);
+            result
+        };
+        let handling = async {
+            loop {
+                tokio::select! {
+                    event = happened.recv() => match event {
+                        Some(event) => note_event(&board, &name, event, &signals, &mut attached, &mut failed),
+                        None => break,
+                    },
+                    Ok(()) = mode.changed() => { let _ = stop.send(*mode.borrow_and_update() != Mode::Run); }
+                }
+            }
+            let _ = signals.send(schema::Signal::CopyOver);
+        };
+        let building =
+            schema::build(&context.destination, &name, &plan.statements, Section::AfterData, builders, &mut signalled, |n| {
+                board.database(&name, |view| view.statements_done += n);
+            });
+        let (copied, (), built) = tokio::join!(copying, handling, building);
+        drop((permits, build_permits));
+        let findings: Vec<Finding> = failed.iter().map(|(_, finding)| Finding::clone(finding)).collect();
+        for (oid, _) in failed {
+            let tries = self.failed.get(&oid).map_or(0, |c| c.tries) + 1;
+            self.failed.insert(oid, Cooling { since: Instant::now(), tries });
+        }
+        board.set_findings(&self.name, "copy", findings);
+        copied?;
+        let findings = built?;
+        self.built = attached == total && findings.is_empty();
+        board.set_findings(&self.name, "build", findings);
+        board.event(&self.name, "info", format!("copied {attached} of {total} tables"));
+        Ok(())
+    }
+
+    pub(super) async fn build_rest(&mut self, attached: &[(u32, i64)]) -> Result<(), Error> {
+        let plan = self.plan().await?;
+        let (permits, workers) = take_permits(&self.context.build_permits, plan.statements.len()).await;
+        let (signals, mut signalled) = mpsc::unbounded_channel();
+        for &(table, bytes) in attached {
+            let _ = signals.send(schema::Signal::TableCopied { table, bytes });
+        }
+        let _ = signals.send(schema::Signal::CopyOver);
+        let board = self.context.board.clone();
+        let before = plan.statements.iter().filter(|s| s.section == Section::BeforeData).count();
+        board.database(&self.name, |view| view.statements_done = before);
+        let findings = schema::build(
+            &self.context.destination,
+            &self.name,
+            &plan.statements,
+            Section::AfterData,
+            workers,
+            &mut signalled,
+            |n| board.database(&self.name, |view| view.statements_done += n),
+        )
+        .await?;
+        drop(permits);
+        board.set_findings(&self.name, "build", findings);
+        self.built = true;
+        Ok(())
+    }
+
+    pub(super) async fn finish(&mut self) -> Result<(), Error> {
+        let plan = self.plan().await?;
+        let (permits, workers) = take_permits(&self.context.build_permits, plan.statements.len()).await;
+        let (signals, mut signalled) = mpsc::unbounded_channel();
+        for table in plan.statements.iter().filter_map(|s| s.table) {
+            let _ = signals.send(schema::Signal::TableCopied { table, bytes: 0 });
+        }
+        let _ = signals.send(schema::Signal::CopyOver);
+        let board = self.context.board.clone();
+        let missing = self.retry_failed().await?;
+        let before = plan.statements.iter().filter(|s| s.section == Section::BeforeData).count();
+        board.database(&self.name, |view| view.statements_done = before);
+        // What comes after the data once more: what failed, and what a destination that crashed has lost of it.
+        let mut findings = schema::build(
+            &self.context.destination,
+            &self.name,
+            &plan.statements,
+            Section::AfterData,
+            workers,
+            &mut signalled,
+            |n| board.database(&self.name, |view| view.statements_done += n),
+        )
+        .await?;
+        board.set_findings(&self.name, "build", findings.clone());
+        let (signals, mut signalled) = mpsc::unbounded_channel();
+        for table in plan.statements.iter().filter_map(|s| s.table) {
+            let _ = signals.send(schema::Signal::TableCopied { table, bytes: 0 });
+        }
+        let _ = signals.send(schema::Signal::CopyOver);
+        let last = schema::build(
+            &self.context.destination,
+            &self.name,
+            &plan.statements,
+            Section::AfterStreaming,
+            workers,
+            &mut signalled,
+            |n| board.database(&self.name, |view| view.statements_done += n),
+        )
+        .await?;
+        drop(permits);
+        self.source().await?;
+        self.destination().await?;
+        if let (Some(source), Some(destination)) = (&self.source, &self.destination) {
+            let left = statistics::carry_rest(source, destination, &self.name)
+                .await
+                .map_err(Error::doing("carrying statistics over"))?;
+            board.set_findings(&self.name, "statistics of the rest", left);
+        }
+        board.set_findings(&self.name, "finish", last.clone());
+        findings.extend(last);
+        self.statements_open = findings.len() + missing;
+        self.retry_finish_at = (self.statements_open > 0).then(|| Instant::now() + FINISH_AGAIN_AFTER);
+        self.finished = true;
+        Ok(())
+    }
+}
+
+/// Puts what a worker tells on the board, and lets the indexes of a copied table be built.
+fn note_event(
+    board: &crate::monitor::board::Board,
+    database: &str,
+    event: pass::Event,
+    signals: &mpsc::UnboundedSender<schema::Signal>,
+    attached: &mut usize,
+    failed: &mut Vec<(u32, Finding)>,
+) {
+    match event {
+        pass::Event::Started(table, progress) => {
+            board.set_waiting(database, None);
+            board.database(database, |view| view.set_stage(&table.schema, &table.name, TableStage::Copying(progress)));
+        }
+        pass::Event::Attached(table, lsn) => {
+            *attached += 1;
+            board.database(database, |view| view.set_stage(&table.schema, &table.name, TableStage::Attached(lsn)));
+            // The receiver lives as long as the build does.
+            let _ = signals.send(schema::Signal::TableCopied { table: table.oid, bytes: table.bytes });
+        }
+        pass::Event::WithoutStatistics(table, reason) => {
+            board.add_finding("statistics", statistics::finding(database, table.sql_name(), reason));
+        }
+        pass::Event::Failed(table, reason) => {
+            tracing::warn!(table = table.label(), reason, "the table can't be copied");
+            board.database(database, |view| {
+                view.set_stage(&table.schema, &table.name, TableStage::Failed(reason.clone()));
+            });
+            failed.push((
+                table.oid,
+                Finding {
+                    severity: Severity::Error,
+                    database: database.to_owned(),
+                    code: "copy_failed",
+                    object: table.label(),
+                    reason,
+                    fix: "mend what the message names; the table is tried again by itself, at growing intervals".to_owned(),
+                    statement: None,
+                },
+            ));
+        }
+    }
+}
+
+/// Takes at least one permit, and more, up to `wanted`, as far as nobody else has them.
+async fn take_permits(semaphore: &Arc<Semaphore>, wanted: usize) -> (Vec<OwnedSemaphorePermit>, usize) {
+    let mut permits = Vec::new();
+    if let Ok(first) = Arc::clone(semaphore).acquire_owned().await {
+        permits.push(first);
+    }
+    while permits.len() < wanted {
+        match Arc::clone(semaphore).try_acquire_owned() {
+            Ok(permit) => permits.push(permit),
+            Err(_) => break,
+        }
+    }
+    let count = permits.len().max(1);
+    (permits, count)
+}
+
+/// Runs something that makes a slot, and says meanwhile which transactions on the source it waits for.
+pub(super) async fn telling_blockers<T>(context: &Context, database: &str, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    // What is quick needs no second session.
+    if let Ok(result) = tokio::time::timeout(Duration::from_secs(2), &mut work).await {
+        return result;
+    }
+    let observer = async {
+        let Ok(session) = context.source.connect(database).await else { return };
+        loop {
+            let waiting =
+                context.board.database(database, |view| !view.tables.values().any(|t| matches!(t.stage, TableStage::Copying(_))));
+            if !waiting {
+                return;
+            }
+            match slot::blockers(&session).await {
+                Ok(blockers) => context.board.set_waiting(
+                    database,
+                    blockers.map(|b| format!("transactions on the source that began before the snapshot: {b}")),
+                ),
+                Err(error) => {
+                    tracing::debug!(%error, "can't tell what the snapshot waits for");
+                    return;
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    };
+    let observer = async {
+        observer.await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        result = &mut work => {
+            context.board.set_waiting(database, None);
+            result
+        }
+        () = observer => unreachable!("the observer never ends"),
+    }
+}
