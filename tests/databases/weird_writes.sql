@@ -22,7 +22,10 @@ INSERT INTO empty SELECT :{100000} + n FROM generate_series(1, 20) n;
 
 INSERT INTO empty SELECT :{100000} + n FROM generate_series(1, 20) n;
 
-TRUNCATE empty;
+DO $$ BEGIN
+    -- Now and then, as for a staging table: a snapshot does not see what a table held before it was truncated.
+    IF :{200} = 0 THEN TRUNCATE empty; END IF;
+END $$;
 
 -- writer ta ble
 INSERT INTO "We ird"."ta ble" VALUES (1000 + :{1000000}, '%s%n', '{}');
