@@ -183,7 +183,7 @@ impl Worker {
     ) -> Result<(), Failure> {
         let attach = self.attach(table);
         let statistics = match statistics {
-            Ok(sql) if rows > 0 => sql,
+            Ok(sql) if rows > 0 && table.bytes >= statistics::SMALL => sql,
             Ok(_) => return sessions.write(&format!("{} {attach} COMMIT", owner.take_back)).await,
             Err(reason) => {
                 sessions.write(&format!("{} {attach} COMMIT", owner.take_back)).await?;
@@ -191,7 +191,7 @@ impl Worker {
                 return Ok(());
             }
         };
-        let relation = statistics::relation(&table.schema, &table.name, rows);
+        let relation = statistics::relation(&table.schema, &table.name, rows as f64);
         let all = format!("{} SAVEPOINT statistics; {relation}; {statistics} {attach} COMMIT", owner.take_back);
         let Err(error) = sessions.writer.batch_execute(&all).await else { return Ok(()) };
         if retry::is_loss_of_session(&error) || sessions.writer.batch_execute("ROLLBACK TO SAVEPOINT statistics").await.is_err() {
@@ -337,11 +337,11 @@ impl Sessions {
 
     /// What gives a table's columns the source's statistics, or why there is nothing. To be called after the savepoint.
     async fn statistics(&self, table: &Table) -> Result<Result<String, String>, Failure> {
-        if table.bytes == 0 {
+        if table.bytes < statistics::SMALL {
             return Ok(Ok(String::new()));
         }
-        match self.statistics.columns(&self.reader, &table.schema, &table.name, false).await {
-            Ok(sql) => Ok(Ok(sql.map(|sql| sql + ";").unwrap_or_default())),
+        match self.statistics.columns(&self.reader, &[(&table.schema, &table.name)], false).await {
+            Ok(columns) => Ok(Ok(columns.into_iter().map(|columns| columns.sql + ";").collect())),
             Err(error) => {
                 self.reader
                     .batch_execute("ROLLBACK TO SAVEPOINT copy")

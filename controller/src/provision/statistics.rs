@@ -7,6 +7,7 @@
 
 use std::fmt::Write as _;
 
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row, Statement};
 
 use crate::finding::{Finding, Severity};
@@ -29,43 +30,53 @@ const ATTRIBUTE: [(&str, &str); 13] = [
     ("range_bounds_histogram", "text"),
 ];
 
-/// Reads the statistics of one table after the other.
+/// Below this size a table's statistics wait for [`carry_rest`], which carries many at once: one by one they would take longer than the
+/// rows.
+pub const SMALL: i64 = 1 << 20;
+
+/// Reads the statistics of tables.
 #[derive(Debug)]
 pub struct Reader {
     columns: Statement,
     version: ServerVersion,
 }
 
+/// A statement that carries the statistics of one relation's columns.
+#[derive(Debug)]
+pub struct Columns {
+    schema: String,
+    name: String,
+    /// The statement.
+    pub sql: String,
+}
+
 impl Reader {
     /// Prepares a session on the source.
     pub async fn new(source: &Client, version: ServerVersion) -> Result<Self, tokio_postgres::Error> {
-        let columns = source
-            .prepare_typed(
-                include_str!("statistics.sql"),
-                &[tokio_postgres::types::Type::TEXT, tokio_postgres::types::Type::TEXT, tokio_postgres::types::Type::BOOL],
-            )
-            .await?;
+        let types = [Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::BOOL];
+        let columns = source.prepare_typed(include_str!("statistics.sql"), &types).await?;
         Ok(Self { columns, version })
     }
 
-    /// One statement that gives a table's columns the statistics that they have on the source; none if they have none. `inherited`: of
-    /// the table together with its children.
+    /// For each of these relations that has statistics on the source, the statement that carries them. `inherited`: those of a table
+    /// together with its children.
     pub async fn columns(
         &self,
         source: &Client,
-        schema: &str,
-        table: &str,
+        relations: &[(&str, &str)],
         inherited: bool,
-    ) -> Result<Option<String>, tokio_postgres::Error> {
-        let rows = source.query(&self.columns, &[&schema, &table, &inherited]).await?;
-        Ok(statement(&rows, schema, table, inherited, self.version))
+    ) -> Result<Vec<Columns>, tokio_postgres::Error> {
+        let (schemas, names): (Vec<&str>, Vec<&str>) = relations.iter().copied().unzip();
+        let rows = source.query(&self.columns, &[&schemas, &names, &inherited]).await?;
+        Ok(rows
+            .chunk_by(|a, b| (a.get::<_, &str>(0), a.get::<_, &str>(1)) == (b.get(0), b.get(1)))
+            .map(|rows| statement(rows, inherited, self.version))
+            .collect())
     }
 }
 
-fn statement(rows: &[Row], schema: &str, table: &str, inherited: bool, version: ServerVersion) -> Option<String> {
-    if rows.is_empty() {
-        return None;
-    }
+fn statement(rows: &[Row], inherited: bool, version: ServerVersion) -> Columns {
+    let (schema, name): (&str, &str) = (rows[0].get("schema"), rows[0].get("name"));
     let mut sql = String::from("SELECT ");
     for (i, row) in rows.iter().enumerate() {
         if i > 0 {
@@ -76,22 +87,22 @@ fn statement(rows: &[Row], schema: &str, table: &str, inherited: bool, version: 
             sql,
             "pg_catalog.pg_restore_attribute_stats('schemaname', {}, 'relname', {}, 'attname', {}, 'inherited', {inherited}, 'version', {}",
             quote::literal(schema),
-            quote::literal(table),
+            quote::literal(name),
             quote::literal(row.get("attname")),
             version.0,
         );
-        for (name, kind) in ATTRIBUTE {
-            if let Some(value) = row.get::<_, Option<&str>>(name) {
-                let _ = write!(sql, ", '{name}', {}::{kind}", quote::literal(value));
+        for (attribute, kind) in ATTRIBUTE {
+            if let Some(value) = row.get::<_, Option<&str>>(attribute) {
+                let _ = write!(sql, ", '{attribute}', {}::{kind}", quote::literal(value));
             }
         }
         sql.push(')');
     }
-    Some(sql)
+    Columns { schema: schema.to_owned(), name: name.to_owned(), sql }
 }
 
 /// A statement that says how many rows a table has: as many as came, on as many pages as they take here.
-pub fn relation(schema: &str, table: &str, rows: u64) -> String {
+pub fn relation(schema: &str, table: &str, rows: f64) -> String {
     format!(
         "SELECT pg_catalog.pg_restore_relation_stats('schemaname', {}, 'relname', {}, 'reltuples', {rows}::real, 'relpages',
             (pg_catalog.pg_relation_size({}::pg_catalog.regclass) / pg_catalog.current_setting('block_size')::integer)::integer)",
@@ -115,15 +126,20 @@ pub fn finding(database: &str, object: String, reason: String) -> Finding {
     }
 }
 
-/// Relations that have statistics which do not come with a table: parents with all their children, expressions of indexes,
-/// materialized views.
+/// Relations whose statistics do not come with a table: small tables ($1), parents with all their children, expressions of
+/// indexes, materialized views; with the number of rows of small tables, unless it is 0, which before 14 may also mean unknown.
 const OTHERS: &str = "
-    SELECT DISTINCT s.schemaname::text, s.tablename::text, s.inherited
+    SELECT DISTINCT s.schemaname::text, s.tablename::text, s.inherited,
+           CASE WHEN c.relkind = 'r' AND c.reltuples > 0 THEN c.reltuples::float8 END AS rows
     FROM pg_catalog.pg_stats s
     JOIN pg_catalog.pg_namespace n ON n.nspname = s.schemaname
     JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = s.tablename
-    WHERE (s.inherited OR c.relkind IN ('i', 'm')) AND s.schemaname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-    ORDER BY 1, 2, 3";
+    WHERE s.schemaname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+      AND (s.inherited OR c.relkind IN ('i', 'm')
+           OR (c.relkind = 'r' AND c.relpersistence = 'p' AND pg_catalog.pg_relation_size(c.oid) < $1))
+    ORDER BY 3, 1, 2";
+/// So many relations share a transaction.
+const BATCH: usize = 50;
 
 /// Tables with extended statistics: PostgreSQL 18 can't take those from elsewhere.
 const EXTENDED: &str = "
@@ -136,26 +152,53 @@ const EXTENDED: &str = "
 
 /// Carries what does not come with a table, and measures what can't be carried. What failed is told.
 pub async fn carry_rest(source: &Session, destination: &Session, database: &str) -> Result<Vec<Finding>, tokio_postgres::Error> {
-    let mut findings = Vec::new();
-    let mut note = |object: String, result: Result<(), tokio_postgres::Error>| match result {
-        Err(error) if retry::is_transient(&error) => Err(error),
-        Err(error) => {
-            findings.push(finding(database, object, retry::message(&error)));
-            Ok(())
-        }
-        Ok(()) => Ok(()),
-    };
+    let mut work = Vec::new();
     let reader = Reader::new(source, source.version()).await?;
-    for row in source.query(OTHERS, &[]).await? {
-        let (schema, name): (&str, &str) = (row.get(0), row.get(1));
-        if let Some(sql) = reader.columns(source, schema, name, row.get(2)).await? {
-            note(quote::qualified(schema, name), destination.batch_execute(&sql).await)?;
+    let others = source.query(OTHERS, &[&SMALL]).await?;
+    let mut findings = Vec::new();
+    for of_a_kind in others.chunk_by(|a, b| a.get::<_, bool>(2) == b.get::<_, bool>(2)) {
+        for batch in of_a_kind.chunks(BATCH) {
+            let relations: Vec<(&str, &str)> = batch.iter().map(|row| (row.get(0), row.get(1))).collect();
+            work.clear();
+            for (row, (schema, name)) in batch.iter().zip(&relations) {
+                if let Some(rows) = row.get::<_, Option<f64>>("rows") {
+                    work.push((quote::qualified(schema, name), relation(schema, name, rows)));
+                }
+            }
+            for columns in reader.columns(source, &relations, of_a_kind[0].get(2)).await? {
+                work.push((quote::qualified(&columns.schema, &columns.name), columns.sql));
+            }
+            run(destination, database, &work, &mut findings).await?;
         }
     }
     for row in destination.query(EXTENDED, &[]).await? {
         let object = quote::qualified(row.get(0), row.get(1));
-        let result = destination.batch_execute(&format!("ANALYZE {object}")).await;
-        note(object, result)?;
+        let analyze = format!("ANALYZE {object}");
+        run(destination, database, &[(object, analyze)], &mut findings).await?;
     }
     Ok(findings)
+}
+
+/// Runs statements about relations in one transaction; where that fails, one by one.
+async fn run(
+    destination: &Session,
+    database: &str,
+    work: &[(String, String)],
+    findings: &mut Vec<Finding>,
+) -> Result<(), tokio_postgres::Error> {
+    if work.len() > 1 {
+        let text: Vec<&str> = work.iter().map(|(_, sql)| sql.as_str()).collect();
+        if destination.batch_execute(&format!("BEGIN; {}; COMMIT", text.join(";\n"))).await.is_ok() {
+            return Ok(());
+        }
+        destination.batch_execute("ROLLBACK").await?;
+    }
+    for (object, sql) in work {
+        match destination.batch_execute(sql).await {
+            Ok(()) => {}
+            Err(error) if retry::is_transient(&error) => return Err(error),
+            Err(error) => findings.push(finding(database, object.clone(), retry::message(&error))),
+        }
+    }
+    Ok(())
 }

@@ -1,8 +1,9 @@
--- What the planner knows of a table's columns ($1: schema, $2: name). Runs on every version from 10 on. $3: of the table with its
--- children, or of the table alone.
+-- What the planner knows of the columns of some tables ($1: their schemas, $2: their names). Runs on every version from 10 on.
+-- $3: of the tables with their children, or of the tables alone.
 -- The histograms of ranges came into the view with 17: where it has no such columns, their names mean the nulls outside.
-SELECT s.*
-FROM (SELECT NULL::text AS range_length_histogram, NULL::text AS range_empty_frac, NULL::text AS range_bounds_histogram) absent
+SELECT w.schema::text AS schema, w.name::text AS name, s.*
+FROM unnest($1::name[], $2::name[]) AS w (schema, name)
+CROSS JOIN (SELECT NULL::text AS range_length_histogram, NULL::text AS range_empty_frac, NULL::text AS range_bounds_histogram) absent
 CROSS JOIN LATERAL (
     SELECT attname::text                AS attname,
            null_frac::text              AS null_frac,
@@ -19,5 +20,6 @@ CROSS JOIN LATERAL (
            range_empty_frac::text       AS range_empty_frac,
            range_bounds_histogram::text AS range_bounds_histogram
     FROM pg_catalog.pg_stats
-    WHERE schemaname = $1 AND tablename = $2 AND inherited = $3
+    WHERE schemaname = w.schema AND tablename = w.name AND inherited = $3
 ) s
+ORDER BY 1, 2
