@@ -273,9 +273,10 @@ impl Catalog {
 }
 
 /// Session settings under which the server's deparsers give text that means the same on the destination.
-/// An empty `search_path` makes them qualify every name outside `pg_catalog`.
+/// An empty `search_path` makes them qualify every name outside `pg_catalog`. Compiling our queries (11+) costs more than running them.
 const SESSION: &str = "SET search_path = ''; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET extra_float_digits = 3; \
-                       SET quote_all_identifiers = off; SET standard_conforming_strings = on; SET bytea_output = 'hex'";
+                       SET quote_all_identifiers = off; SET standard_conforming_strings = on; SET bytea_output = 'hex'; \
+                       SELECT pg_catalog.set_config(name, 'off', false) FROM pg_catalog.pg_settings WHERE name = 'jit'";
 
 /// Reads the catalogs of the database that `client` is connected to.
 ///

@@ -65,11 +65,13 @@ UNION ALL
 SELECT 'relation', 1259, c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'S') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_(temp|toast)'
+  AND (n.nspname ~ '^pg_' OR n.nspname = 'information_schema')
   AND NOT (c.relkind = 'S' AND EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 1259 AND d.objid = c.oid AND d.deptype = 'i'))
 UNION ALL
 SELECT 'function', 1255, p.oid, pg_catalog.format('%I.%I', n.nspname, p.proname)
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 WHERE p.oid >= 16384 AND n.nspname !~ '^pg_temp'
+  AND (n.nspname ~ '^pg_' OR n.nspname = 'information_schema')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 1255 AND d.objid = p.oid AND d.deptype = 'i')
   -- the functions of a language that was made without its extension come with the extension
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_language l WHERE n.nspname = 'pg_catalog' AND p.oid IN (l.lanplcallfoid, l.laninline, l.lanvalidator))

@@ -1,5 +1,7 @@
 //! Random schemas, made step by step on the source: what the server refuses did not happen.
 
+use std::fmt::Write as _;
+
 use pg_migrator_tests::{Error, Result};
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -276,6 +278,7 @@ impl World {
     fn new_column(&mut self, earlier: &[Column]) -> (String, Column) {
         let name = self.new_name();
         let (data_type, family) = self.pick(&self.types.clone()).unwrap_or(("integer".to_owned(), Family::Number));
+        // Writing to a String can't fail.
         let mut sql = format!("{name} {data_type}");
         if family == Family::Text && self.chance(2) {
             sql.push_str(" COLLATE \"C\"");
@@ -284,21 +287,24 @@ impl World {
         match (family, self.rng.random_range(0..8), number) {
             (Family::Number, 0, _) => {
                 let function = self.pick(&self.functions.clone()).unwrap_or_default();
-                sql.push_str(&format!(" DEFAULT {function}(7)"));
+                let _ = write!(sql, " DEFAULT {function}(7)");
             }
             (Family::Number, 1, _) => {
                 if let Some(sequence) = self.pick(&self.sequences.clone()) {
-                    sql.push_str(&format!(" DEFAULT nextval({})", literal(&sequence)));
+                    let _ = write!(sql, " DEFAULT nextval({})", literal(&sequence));
                 }
             }
             (Family::Number, 2, _) if matches!(data_type.as_str(), "integer" | "bigint") => {
                 let kind = if self.chance(5) { "ALWAYS" } else { "BY DEFAULT" };
-                sql.push_str(&format!(
-                    " GENERATED {kind} AS IDENTITY (START 5 INCREMENT -2 MINVALUE -99 MAXVALUE 10 CACHE 3 CYCLE)"
-                ));
+                let _ =
+                    write!(sql, " GENERATED {kind} AS IDENTITY (START 5 INCREMENT -2 MINVALUE -99 MAXVALUE 10 CACHE 3 CYCLE)");
             }
-            (Family::Number, 3, Some(number)) => sql.push_str(&format!(" GENERATED ALWAYS AS (({number})::integer * 2) STORED")),
-            (Family::Text, 0, _) => sql.push_str(&format!(" DEFAULT {}", literal("x' || \\ \n \"y\""))),
+            (Family::Number, 3, Some(number)) => {
+                let _ = write!(sql, " GENERATED ALWAYS AS (({number})::integer * 2) STORED");
+            }
+            (Family::Text, 0, _) => {
+                let _ = write!(sql, " DEFAULT {}", literal("x' || \\ \n \"y\""));
+            }
             _ => {}
         }
         if self.chance(2) {
