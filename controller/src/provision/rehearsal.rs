@@ -65,7 +65,13 @@ async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<V
     let statements: Vec<Statement> = plan
         .statements
         .iter()
-        .map(|s| if s.object.class == "subscription" { Statement { sql: "SELECT".to_owned(), ..s.clone() } } else { s.clone() })
+        .map(|s| {
+            if s.object.class == "subscription" {
+                Statement { sql: "SELECT".to_owned(), secret: None, ..s.clone() }
+            } else {
+                s.clone()
+            }
+        })
         .collect();
     let session = schema::session(destination, scratch).await?;
     let mut findings = schema::before_data(&session, scratch, &statements, |_| {}).await?;
