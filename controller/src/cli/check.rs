@@ -1,5 +1,7 @@
 //! `pg-migrator check`: everything that can be known before anything is touched, all findings at once, worst first.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::{Answer, Failure, print};
@@ -8,7 +10,8 @@ use crate::finding::{Finding, Severity};
 use crate::ledger::{self, SideEffect};
 use crate::postgres::{Session, retry};
 use crate::preflight;
-use crate::provision::{carry, control};
+use crate::provision::roles::Fate;
+use crate::provision::{carry, control, rehearsal};
 use crate::reconcile::decide::Target;
 use crate::reconcile::{act, admission, observe};
 use crate::stream::Names;
@@ -70,7 +73,8 @@ fn failed(code: &'static str, object: &str, error: &dyn std::fmt::Display) -> Fi
     }
 }
 
-/// All findings of one mapping. Reads only: no control database is made, no statement executed.
+/// All findings of one mapping. The source is only read; on the destination the schema is rehearsed in a scratch database
+/// that is dropped in the end, and nothing else is made.
 async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Result<Vec<Finding>, Failure> {
     let (source, destination) = admission::endpoints(config, name, settings, "check/");
     let (at_source, at_destination) = match preflight::reach(&source, &destination).await {
@@ -96,6 +100,10 @@ async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Re
     let roles =
         carry::plan_roles(name, settings, &at_source, &at_destination, control.as_deref(), names).await.map_err(|e| fail(&e))?;
     findings.extend(roles.findings);
+    // What is refused as a whole is not rehearsed: nothing would come of it.
+    let admitted = findings.iter().all(|f| f.severity != Severity::Error || !f.database.is_empty());
+    let roles_to_come: BTreeSet<String> =
+        roles.fates.iter().filter(|(_, fate)| **fate == Fate::Created).map(|(role, _)| role.clone()).collect();
     for (oid, database) in selected {
         let mut session = match source.connect(&database).await {
             Ok(session) => session,
@@ -108,21 +116,32 @@ async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Re
             }
         };
         let target = observe::target(&at_destination, &database, &effects).await.map_err(|e| fail(&e))?;
+        let ours = [Names::new(name, oid).publication];
+        let plan = match act::read_plan(&mut session, &database, &ours, &effects, settings.replica_identity).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                findings.push(Finding { database: database.clone(), ..failed("plan_failed", &database, &error) });
+                continue;
+            }
+        };
         if target == Target::Missing {
+            let scratch = format!("pg_migrator_rehearsal_{name}_{oid}");
             let checked = async {
                 let (definition, _) = carry::definition(&at_source, &at_destination, &database).await.map_err(|e| fail(&e))?;
-                preflight::database(&session, &at_destination, &definition).await.map_err(|e| fail(&e))
+                let mut found = preflight::database(&session, &at_destination, &definition).await.map_err(|e| fail(&e))?;
+                if admitted && found.iter().all(|f| f.severity != Severity::Error) {
+                    let rehearsed =
+                        rehearsal::rehearse(&destination, &at_destination, &scratch, &definition, &plan, &roles_to_come);
+                    found.extend(rehearsed.await.map_err(|e| fail(&e))?);
+                }
+                Ok::<_, Failure>(found)
             };
             match checked.await {
                 Ok(more) => findings.extend(more),
                 Err(error) => findings.push(Finding { database: database.clone(), ..failed("check_failed", &database, &error) }),
             }
         }
-        let ours = [Names::new(name, oid).publication];
-        match act::read_plan(&mut session, &database, &ours, &effects, settings.replica_identity).await {
-            Ok(plan) => findings.extend(plan.findings),
-            Err(error) => findings.push(Finding { database: database.clone(), ..failed("plan_failed", &database, &error) }),
-        }
+        findings.extend(plan.findings);
     }
     Ok(findings)
 }

@@ -8,6 +8,7 @@ pub mod carry;
 pub mod control;
 pub mod databases;
 pub mod queue;
+pub mod rehearsal;
 pub mod roles;
 pub mod schema;
 pub mod setting;

@@ -120,11 +120,19 @@ pub struct Failed {
 }
 
 /// Executes once more what failed. An object that is there by now has been made by somebody else, and counts as made.
-pub async fn retry(session: &Session, database: &str, failed: Vec<Failed>) -> Result<(Vec<Failed>, Vec<Finding>), Error> {
+/// What the plan does not have any more is not missing any more.
+pub async fn retry(
+    session: &Session,
+    database: &str,
+    failed: Vec<Failed>,
+    statements: &[Statement],
+) -> Result<(Vec<Failed>, Vec<Finding>), Error> {
     let mut still = Vec::new();
     for mut one in failed {
-        let Some(statement) = &one.statement else { continue };
-        match session.batch_execute(statement).await {
+        // The ledger has what may be shown; what is executed may hold a password, and comes from the plan.
+        let planned = statements.iter().find(|s| one.statement.as_ref() == Some(&s.sql) && s.object.to_string() == one.object);
+        let Some(planned) = planned else { continue };
+        match session.batch_execute(planned.executable()).await {
             Ok(()) => {}
             // duplicate_object, _table, _function, _schema, _column, _alias, _database
             Err(error) if error.code().is_some_and(|c| ["42710", "42P07", "42723", "42P06", "42701"].contains(&c.code())) => {}

@@ -165,8 +165,9 @@ impl Database {
         if failed.is_empty() {
             return Ok(0);
         }
+        let plan = self.plan().await?;
         let session = self.destination().await?;
-        let (still, findings) = schema::retry(session, &name, failed).await?;
+        let (still, findings) = schema::retry(session, &name, failed, &plan.statements).await?;
         ledger::amend(&self.context.control, effect.id, &json!({ "failed": still })).await?;
         self.context.board.set_findings(&name, "schema", findings);
         Ok(still.len())
