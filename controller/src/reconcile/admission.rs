@@ -14,47 +14,38 @@ use crate::{cutover, preflight};
 use super::mapping::{Error, Mapping, doing};
 
 impl Mapping {
-    /// Whether the mapping is complete: then nothing is checked any more, and a source that has been switched off since
-    /// is no trouble.
-    pub(super) async fn is_over(&self) -> Result<bool, Error> {
-        let Ok(maintenance) = self.destination.connect(&self.destination.instance.database).await else {
-            // The checks will say why.
-            return Ok(false);
-        };
-        if !control::exists(&self.destination, &maintenance, &self.control_database).await? {
-            return Ok(false);
-        }
-        let control = self.destination.connect(&self.control_database).await?;
+    /// The control database as it stands, and the mapping's stage by it; none if there is no such thing yet, or no way
+    /// to it, which the checks will tell.
+    async fn standing(&self) -> Result<Option<(Session, Stage)>, Error> {
+        let Ok(control) = self.destination.connect(&self.control_database).await else { return Ok(None) };
         let installed = control
             .query_one("SELECT pg_catalog.to_regclass('migrator.request') IS NOT NULL", &[])
             .await
             .map_err(doing("looking for the extension"))?;
         if !installed.get::<_, bool>(0) {
-            return Ok(false);
+            return Ok(None);
         }
         let stage = request::stage(&control, &self.name).await.map_err(doing("reading the requests"))?;
-        if stage == Stage::Complete {
-            self.settle(&control, "complete", "complete").await?;
-            tracing::info!("complete");
-            return Ok(true);
+        Ok(Some((control, stage)))
+    }
+
+    /// Whether the mapping is complete: then nothing is checked any more, and a source that has been switched off since
+    /// is no trouble.
+    pub(super) async fn is_over(&self) -> Result<bool, Error> {
+        match self.standing().await? {
+            Some((control, Stage::Complete)) => {
+                self.settle(&control, "complete", "complete").await?;
+                tracing::info!("complete");
+                Ok(true)
+            }
+            _ => Ok(false),
         }
-        Ok(false)
     }
 
     /// Lets writes in again on a source that a cutover which is over left blocked; before any check could refuse to go on.
     pub(super) async fn release_orphans(&self) -> Result<(), Error> {
-        let Ok(control) = self.destination.connect(&self.control_database).await else {
-            // No control database, no cutover; a destination that can't be reached is told by the checks.
-            return Ok(());
-        };
-        let there = control
-            .query_one("SELECT pg_catalog.to_regclass('migrator.request') IS NOT NULL", &[])
-            .await
-            .map_err(doing("looking for the extension"))?;
-        if !there.get::<_, bool>(0) {
-            return Ok(());
-        }
-        let stage = request::stage(&control, &self.name).await.map_err(doing("reading the requests"))?;
+        // No control database, no cutover.
+        let Some((control, stage)) = self.standing().await? else { return Ok(()) };
         if !matches!(stage, Stage::Migrating { .. }) {
             // After a cutover the block stays until the completion.
             return Ok(());

@@ -11,7 +11,7 @@ use super::{Context, Mode};
 use crate::copy::{self, pass};
 use crate::finding::{Finding, Severity};
 use crate::monitor::board::TableStage;
-use crate::plan::Section;
+use crate::plan::{Plan, Section};
 use crate::provision::{schema, statistics};
 use crate::stream::slot;
 use crate::stream::subscription::{self};
@@ -103,69 +103,50 @@ impl Database {
     pub(super) async fn build_rest(&mut self, attached: &[(u32, i64)]) -> Result<(), Error> {
         let plan = self.plan().await?;
         let (permits, workers) = take_permits(&self.context.build_permits, plan.statements.len()).await;
+        self.count_from_before_data(&plan);
+        let findings = self.build_section(&plan, Section::AfterData, attached, workers).await?;
+        drop(permits);
+        self.context.board.set_findings(&self.name, "build", findings);
+        self.built = true;
+        Ok(())
+    }
+
+    /// What is shown as done begins with what came before the data.
+    fn count_from_before_data(&self, plan: &Plan) {
+        let before = plan.statements.iter().filter(|s| s.section == Section::BeforeData).count();
+        self.context.board.database(&self.name, |view| view.statements_done = before);
+    }
+
+    /// Executes one section for tables whose rows are there already, each with its bytes.
+    async fn build_section(
+        &self,
+        plan: &Plan,
+        section: Section,
+        copied: &[(u32, i64)],
+        workers: usize,
+    ) -> Result<Vec<Finding>, Error> {
         let (signals, mut signalled) = mpsc::unbounded_channel();
-        for &(table, bytes) in attached {
+        for &(table, bytes) in copied {
+            // The receiver lives until the end of this function.
             let _ = signals.send(schema::Signal::TableCopied { table, bytes });
         }
         let _ = signals.send(schema::Signal::CopyOver);
-        let board = self.context.board.clone();
-        let before = plan.statements.iter().filter(|s| s.section == Section::BeforeData).count();
-        board.database(&self.name, |view| view.statements_done = before);
-        let findings = schema::build(
-            &self.context.destination,
-            &self.name,
-            &plan.statements,
-            Section::AfterData,
-            workers,
-            &mut signalled,
-            |n| board.database(&self.name, |view| view.statements_done += n),
-        )
-        .await?;
-        drop(permits);
-        board.set_findings(&self.name, "build", findings);
-        self.built = true;
-        Ok(())
+        let (destination, board) = (&self.context.destination, &self.context.board);
+        let done = |n| board.database(&self.name, |view| view.statements_done += n);
+        Ok(schema::build(destination, &self.name, &plan.statements, section, workers, &mut signalled, done).await?)
     }
 
     pub(super) async fn finish(&mut self) -> Result<(), Error> {
         let plan = self.plan().await?;
         let (permits, workers) = take_permits(&self.context.build_permits, plan.statements.len()).await;
-        let (signals, mut signalled) = mpsc::unbounded_channel();
-        for table in plan.statements.iter().filter_map(|s| s.table) {
-            let _ = signals.send(schema::Signal::TableCopied { table, bytes: 0 });
-        }
-        let _ = signals.send(schema::Signal::CopyOver);
         let board = self.context.board.clone();
         let missing = self.retry_failed().await?;
-        let before = plan.statements.iter().filter(|s| s.section == Section::BeforeData).count();
-        board.database(&self.name, |view| view.statements_done = before);
+        self.count_from_before_data(&plan);
+        let copied: Vec<(u32, i64)> = plan.statements.iter().filter_map(|s| s.table).map(|table| (table, 0)).collect();
         // What comes after the data once more: what failed, and what a destination that crashed has lost of it.
-        let mut findings = schema::build(
-            &self.context.destination,
-            &self.name,
-            &plan.statements,
-            Section::AfterData,
-            workers,
-            &mut signalled,
-            |n| board.database(&self.name, |view| view.statements_done += n),
-        )
-        .await?;
+        let mut findings = self.build_section(&plan, Section::AfterData, &copied, workers).await?;
         board.set_findings(&self.name, "build", findings.clone());
-        let (signals, mut signalled) = mpsc::unbounded_channel();
-        for table in plan.statements.iter().filter_map(|s| s.table) {
-            let _ = signals.send(schema::Signal::TableCopied { table, bytes: 0 });
-        }
-        let _ = signals.send(schema::Signal::CopyOver);
-        let last = schema::build(
-            &self.context.destination,
-            &self.name,
-            &plan.statements,
-            Section::AfterStreaming,
-            workers,
-            &mut signalled,
-            |n| board.database(&self.name, |view| view.statements_done += n),
-        )
-        .await?;
+        let last = self.build_section(&plan, Section::AfterStreaming, &copied, workers).await?;
         drop(permits);
         self.source().await?;
         self.destination().await?;
