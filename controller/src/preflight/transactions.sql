@@ -7,8 +7,10 @@ FROM pg_catalog.pg_prepared_xacts p
 UNION ALL
 SELECT 'open',
        pg_catalog.format('session with pid %s in database %I', a.pid, a.datname),
-       pg_catalog.format('a transaction of %I (%s, %s) open for %s', a.usename, COALESCE(NULLIF(a.application_name, ''), 'no application name'),
-                         a.state, pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - a.xact_start)),
+       pg_catalog.format('a transaction of %I (%s, %s) open for %s, whose query is %s', a.usename,
+                         COALESCE(NULLIF(a.application_name, ''), 'no application name'), a.state,
+                         pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - a.xact_start),
+                         pg_catalog.left(pg_catalog.regexp_replace(a.query, '\s+', ' ', 'g'), 80)),
        pg_catalog.format('let it end; or on the source: SELECT pg_terminate_backend(%s);', a.pid)
 FROM pg_catalog.pg_stat_activity a
 WHERE a.backend_type = 'client backend'
