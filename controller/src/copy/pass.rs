@@ -4,6 +4,7 @@
 //! one attaches it. So after a crash a table is either done, and the server knows as of which position, or not attached. A pass
 //! that ends early, by choice or by accident, costs nothing that is attached.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -32,8 +33,8 @@ pub struct Settings {
     pub destination_database: String,
     /// The destination's control database: it has dblink.
     pub control_database: String,
-    /// OID of the subscription that tables are attached to.
-    pub subscription: u32,
+    /// By a table's OID on the source: OID of the subscription that it is attached to.
+    pub subscriptions: Arc<HashMap<u32, u32>>,
     /// No further table is begun when the snapshot is older than this.
     pub max_snapshot_age: Duration,
     /// Tables of more bytes are copied in parts; without it the pass decides.

@@ -138,7 +138,8 @@ impl Worker {
     fn attach(&self, table: &Table) -> String {
         format!(
             "SELECT pg_temp.attach({}, {}::pg_catalog.regclass, '{}');",
-            self.settings.subscription,
+            // A table without one would fail here, and alone: there is no subscription 0.
+            self.settings.subscriptions.get(&table.oid).copied().unwrap_or_default(),
             quote::literal(&table.sql_name()),
             self.lsn
         )
