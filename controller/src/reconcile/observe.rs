@@ -8,7 +8,7 @@ use super::Mode;
 use super::database::{Cooling, Database, Error};
 use super::decide::{self, Observed, Target};
 use crate::copy::{Table, table};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, SideEffect};
 use crate::monitor::board::TableStage;
 use crate::postgres::Session;
@@ -52,7 +52,7 @@ impl Database {
         Finding {
             severity: Severity::Warning,
             database: self.name.clone(),
-            code: "streams_differ",
+            code: Code::StreamsDiffer,
             object: format!("streams of {}", self.name),
             reason: format!(
                 "the database was begun with {made} streams, and the configuration says {configured}: it keeps those it has"
