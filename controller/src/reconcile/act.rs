@@ -10,7 +10,7 @@ use super::decide::Refusal;
 use super::fill::telling_blockers;
 use super::watch::Watcher;
 use crate::copy::table;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::plan::{self, Plan};
 use crate::postgres::{Session, quote};
@@ -25,13 +25,13 @@ impl Database {
         let (code, object, reason, fix) = match refusal {
             Refusal::DatabaseExists => return preflight::database_exists(&self.name),
             Refusal::SlotExists => (
-                "slot_exists",
+                Code::SlotExists,
                 format!("slot {}", self.names.slot),
                 format!("{} has a replication slot of this name that was not made by this mapping", self.context.source.name),
                 "give the mapping another name, or drop the slot on the source if nobody needs it".to_owned(),
             ),
             Refusal::SlotLost => (
-                "slot_lost",
+                Code::SlotLost,
                 format!("slot {}", self.names.slot),
                 "the source has discarded log that the stream still needed (max_slot_wal_keep_size): changes are missing, so the \
                  stream can't go on"
@@ -43,7 +43,7 @@ impl Database {
                 ),
             ),
             Refusal::SubscriptionGone => (
-                "subscription_gone",
+                Code::SubscriptionGone,
                 format!("subscription {}", self.names.subscription()),
                 "the stream's subscription was here and is gone: the database is left as it is, for it may be in use".to_owned(),
                 format!(
@@ -53,7 +53,7 @@ impl Database {
                 ),
             ),
             Refusal::SlotGone => (
-                "slot_gone",
+                Code::SlotGone,
                 format!("slot {}", self.names.slot),
                 "the stream's slot is no longer on the source: changes may be missing, so the stream can't go on".to_owned(),
                 format!("drop subscription and database {} on the destination, then start again", self.name),

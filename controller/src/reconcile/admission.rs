@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::request::{self, Kind, Stage};
 use crate::config::{self, Config};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::ledger;
 use crate::monitor::projection::{self, Projection};
 use crate::postgres::{Endpoint, Session};
@@ -86,7 +86,7 @@ impl Mapping {
             found.source.push(Finding {
                 severity: Severity::Error,
                 database: String::new(),
-                code: "no_database",
+                code: Code::NoDatabase,
                 object: format!("mapping {}", self.name),
                 reason: "no database of the source is selected".to_owned(),
                 fix: format!("look at [mappings.{}] databases.include and databases.exclude", self.name),
@@ -113,7 +113,7 @@ impl Mapping {
     pub(super) fn roles_refused(&self) -> Option<String> {
         let view = self.board.lock();
         let found: Vec<Finding> =
-            view.findings.get("roles").into_iter().flatten().filter(|f| f.code == "role_exists").cloned().collect();
+            view.findings.get("roles").into_iter().flatten().filter(|f| f.code == Code::RoleExists).cloned().collect();
         reasons(&found)
     }
 }

@@ -10,7 +10,7 @@ use super::decide::{self, Step};
 use super::watch::{Outcome, Watcher};
 use super::{Context, Mode};
 use crate::copy::{Table, pass};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self};
 use crate::monitor::board::Phase;
 use crate::plan::Plan;
@@ -192,7 +192,7 @@ impl Database {
             vec![Finding {
                 severity,
                 database: self.name.clone(),
-                code: "step_failed",
+                code: Code::StepFailed,
                 object: self.name.clone(),
                 reason: error.to_string(),
                 fix: "it is tried again by itself; if it stays, mend what the message names".to_owned(),

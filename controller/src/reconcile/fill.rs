@@ -9,7 +9,7 @@ use super::database::{Cooling, Database, Error};
 use super::observe::Picture;
 use super::{Context, Mode};
 use crate::copy::{self, pass};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::monitor::board::TableStage;
 use crate::plan::{Plan, Section};
 use crate::provision::{schema, statistics};
@@ -198,7 +198,7 @@ fn note_event(
                 Finding {
                     severity: Severity::Error,
                     database: database.to_owned(),
-                    code: "copy_failed",
+                    code: Code::CopyFailed,
                     object: table.label(),
                     reason,
                     fix: "mend what the message names; the table is tried again by itself, at growing intervals".to_owned(),

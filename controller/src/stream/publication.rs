@@ -14,7 +14,7 @@ use tokio_postgres::error::SqlState;
 use super::Names;
 use crate::config::ReplicaIdentityPolicy;
 use crate::copy::{ReplicaIdentity, Table};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::postgres::{quote, retry};
 
@@ -106,13 +106,13 @@ pub fn wanted_identity(table: &Table, policy: ReplicaIdentityPolicy) -> Result<R
 pub fn no_identity(database: &str, table: &Table, why: &NoIdentity) -> Finding {
     let (code, reason) = match why {
         NoIdentity::Policy => (
-            "table_without_key",
+            Code::TableWithoutKey,
             "the table has neither a primary key nor a unique index over columns that are not null, and \
              replica_identity = \"refuse\": it is left out"
                 .to_owned(),
         ),
         NoIdentity::Incomparable(columns) => (
-            "table_not_comparable",
+            Code::TableNotComparable,
             format!(
                 "the table has neither a primary key nor a unique index over columns that are not null, and its columns \
                  ({}) have types without equality, so that rows can't be found by their old values: it is left out",
@@ -237,7 +237,7 @@ fn refused(database: &str, table: &Table, reason: &str) -> Finding {
     Finding {
         severity: Severity::Error,
         database: database.to_owned(),
-        code: "table_not_published",
+        code: Code::TableNotPublished,
         object: table.label(),
         reason: format!("the table can't be published: {reason}"),
         fix: "mend what the source's message names; the table is then published and copied by itself".to_owned(),
