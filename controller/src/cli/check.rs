@@ -116,7 +116,10 @@ async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Re
             }
         };
         let target = observe::target(&at_destination, &database, &effects).await.map_err(|e| fail(&e))?;
-        let ours = [Names::new(name, oid).publication];
+        let ours: Vec<String> = Names::of_database(name, &database, oid, &effects, settings.streams)
+            .into_iter()
+            .map(|names| names.publication)
+            .collect();
         let plan = match act::read_plan(&mut session, &database, &ours, &effects, settings.replica_identity).await {
             Ok(plan) => plan,
             Err(error) => {

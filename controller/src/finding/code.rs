@@ -311,6 +311,9 @@ codes! {
         SubscriptionGone "subscription_gone" [Error]:
             "The stream's subscription is no longer on the destination; the database is left as it is."
             => "If it has been switched over, mark the mapping complete; otherwise begin anew under another name.";
+        StreamsDiffer "streams_differ" [Warning]:
+            "A database was begun with another number of streams than the configuration says; it keeps those it has."
+            => "Nothing; set streams to the number it has to be rid of the warning.";
         StatisticsLeft "statistics_left" [Warning]:
             "A table's statistics could not be carried over."
             => "ANALYZE it on the destination.";
