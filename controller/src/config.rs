@@ -193,6 +193,10 @@ pub struct Mapping {
     /// Streams of a database: its tables are spread over so many publications, slots and subscriptions.
     #[serde(default = "default_streams")]
     pub streams: usize,
+    /// By tablespace of the source, case included: the destination's that takes its place. One that is not named goes to
+    /// the destination's of the same name, or else to the default one.
+    #[serde(default)]
+    pub tablespaces: BTreeMap<String, String>,
 }
 
 /// Which databases of the source take part. Patterns know `*` and `?`.

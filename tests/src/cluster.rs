@@ -46,6 +46,7 @@ pub struct Cluster {
 pub struct ClusterBuilder {
     major: u32,
     settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
 }
 
 impl Cluster {
@@ -56,7 +57,7 @@ impl Cluster {
 
     /// A server of this major version, to be given more settings.
     pub fn of(major: u32) -> ClusterBuilder {
-        ClusterBuilder { major, settings: Vec::new() }
+        ClusterBuilder { major, settings: Vec::new(), environment: Vec::new() }
     }
 
     /// Its major version: 10 … 18.
@@ -183,6 +184,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// A variable of the server's environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Initialises and starts the server, and waits until it answers.
     pub async fn start(self) -> Result<Cluster> {
         let bin = server_bin(self.major)?;
@@ -219,6 +227,7 @@ impl ClusterBuilder {
         let guard = guard
             .current_dir("/")
             .env("LC_ALL", "C.UTF-8")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(output)
             .stderr(errors)

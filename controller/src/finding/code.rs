@@ -101,7 +101,7 @@ codes! {
             "A prepared transaction is open on the source; the copy can't begin before it has ended."
             => "COMMIT PREPARED or ROLLBACK PREPARED it.";
         LongTransaction "long_transaction" [Warning]:
-            "A transaction on the source has been open for a minute or more; the copy can't begin before it has ended."
+            "A transaction on the source has been open for ten seconds or more; the copy can't begin before it has ended."
             => "Let it end, or end its session.";
         OtherSlot "other_slot" [Warning, Info]:
             "Somebody else reads the source's WAL through a replication slot: a standby, an archive, a consumer of changes."
@@ -223,9 +223,12 @@ codes! {
         DatabaseSettingFailed "database_setting_failed" [Error]:
             "A setting, grant or comment of a database failed on the destination."
             => "Execute the statement by hand after mending what the message names.";
-        TablespaceIgnored "tablespace_ignored" [Info]:
-            "The database is in a tablespace of its own on the source, and goes to the destination's default one."
-            => "Move it after the migration if it matters.";
+        TablespaceMissing "tablespace_missing" [Error, Warning]:
+            "A tablespace that the mapping names is not there: an error on the destination, a warning on the source."
+            => "CREATE TABLESPACE it on the destination, or mend the mapping's tablespaces.";
+        TablespaceUnmapped "tablespace_unmapped" [Warning]:
+            "The destination has no tablespace of this name; what is in it goes to the database's default one."
+            => "CREATE TABLESPACE it on the destination, or map it to another; to pg_default if that is what you want.";
         LargeObjects "large_objects" [Warning]:
             "Logical replication does not carry large objects."
             => "The finding says what becomes of them.";

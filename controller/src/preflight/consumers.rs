@@ -52,7 +52,9 @@ fn judge(slot: &Slot, databases: &BTreeSet<String>) -> Finding {
         ),
         None => (
             Severity::Warning,
-            format!("a standby or an archive of the whole source streams through it ({state}); after the cutover it follows the old server"),
+            format!(
+                "a standby or an archive of the whole source streams through it ({state}); after the cutover it follows the old server"
+            ),
             "make standbys and archives of the destination before the cutover; drop the slot when the source is given up",
         ),
     };

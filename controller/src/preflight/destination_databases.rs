@@ -18,7 +18,8 @@ pub(super) async fn check(client: &Client, needs: &DestinationNeeds) -> Result<V
 }
 
 fn judge(existing: &BTreeSet<String>, needs: &DestinationNeeds) -> Vec<Finding> {
-    let taken = needs.databases.intersection(existing).filter(|name| !needs.ours.contains(*name) && **name != needs.control_database);
+    let taken =
+        needs.databases.intersection(existing).filter(|name| !needs.ours.contains(*name) && **name != needs.control_database);
     let mut findings: Vec<Finding> = taken.map(|name| database_exists(name)).collect();
     if needs.databases.contains(&needs.control_database) {
         findings.push(control_database(&needs.control_database));

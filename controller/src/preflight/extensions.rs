@@ -104,7 +104,8 @@ pub(super) async fn of_database(source: &Client, destination: &Client, database:
         .query("SELECT e.name::text AS name, e.default_version AS version FROM pg_catalog.pg_available_extensions e", &[])
         .await
         .map_err(failed)?;
-    let available = rows.iter().map(|row| (row.get("name"), row.get::<_, Option<String>>("version").unwrap_or_default())).collect();
+    let available =
+        rows.iter().map(|row| (row.get("name"), row.get::<_, Option<String>>("version").unwrap_or_default())).collect();
     Ok(judge_database(&wanted, &available, database))
 }
 
@@ -137,7 +138,9 @@ fn older(name: &str, version: &str, there: &str, database: &str) -> Finding {
         database,
         Code::ExtensionOlder,
         format!("extension {}", quote::ident(name)),
-        format!("the source has version {version}, the destination's machine only {there}: what came in between is missing there"),
+        format!(
+            "the source has version {version}, the destination's machine only {there}: what came in between is missing there"
+        ),
         format!("{}, in version {version} or later", package(name)),
     )
 }

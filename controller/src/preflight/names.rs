@@ -22,8 +22,7 @@ pub async fn check(source: &Client, database: &str, names: &Names, effects: &[Si
         )
         .await
         .map_err(failed)?;
-    let is_ours =
-        |kind: Kind, name: &str| effects.iter().any(|e| e.kind == kind && e.database == database && e.object == name);
+    let is_ours = |kind: Kind, name: &str| effects.iter().any(|e| e.kind == kind && e.database == database && e.object == name);
     let mut findings = Vec::new();
     for (there, kind, code, what, name) in [
         (row.get("publication"), Kind::Publication, Code::PublicationExists, "publication", &names.publication),

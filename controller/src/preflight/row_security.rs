@@ -21,7 +21,10 @@ pub(super) async fn check(client: &Client, database: &str) -> Result<Vec<Finding
         database,
         Code::RowSecurity,
         format!("{tables} tables"),
-        format!("row security hides rows from the source's role {role} in {}; they can't be read in whole", listed(&first, tables)),
+        format!(
+            "row security hides rows from the source's role {role} in {}; they can't be read in whole",
+            listed(&first, tables)
+        ),
         format!("on the source: ALTER ROLE {role} BYPASSRLS; or use a superuser"),
     )])
 }

@@ -20,7 +20,8 @@ const STORING: [(&str, &str); 7] = [
 
 pub(super) async fn check(client: &Client, database: &str) -> Result<Vec<Finding>, Error> {
     let failed = |source| Error { check: "storage", source };
-    let rows = client.query("SELECT e.extname::text AS name FROM pg_catalog.pg_extension e ORDER BY 1", &[]).await.map_err(failed)?;
+    let rows =
+        client.query("SELECT e.extname::text AS name FROM pg_catalog.pg_extension e ORDER BY 1", &[]).await.map_err(failed)?;
     let mut findings: Vec<Finding> = rows.iter().filter_map(|row| refused(row.get("name"), database)).collect();
     let rows = client.query(include_str!("storage.sql"), &[]).await.map_err(failed)?;
     findings.extend(rows.iter().map(|row| {

@@ -27,10 +27,7 @@ pub(super) async fn check(client: &Client) -> Result<Vec<Finding>, Error> {
         })
         .collect();
     let row = client
-        .query_one(
-            "SELECT current_user::text AS role, pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all",
-            &[],
-        )
+        .query_one("SELECT current_user::text AS role, pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all", &[])
         .await
         .map_err(|source| Error { check: "open transactions", source })?;
     if !row.get::<_, bool>("sees_all") {

@@ -1,4 +1,4 @@
--- What the creation of a slot on this source would wait for: prepared transactions, and open ones that have run for a minute.
+-- What the creation of a slot on this source would wait for: prepared transactions, and open ones that have run for ten seconds.
 SELECT 'prepared' AS kind,
        pg_catalog.format('prepared transaction %L in database %I', p.gid, p.database) AS object,
        pg_catalog.format('prepared by %I %s ago', p.owner, pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - p.prepared)) AS what,
@@ -15,6 +15,6 @@ SELECT 'open',
 FROM pg_catalog.pg_stat_activity a
 WHERE a.backend_type = 'client backend'
   AND a.backend_xid IS NOT NULL
-  AND a.xact_start < pg_catalog.clock_timestamp() - interval '1 minute'
+  AND a.xact_start < pg_catalog.clock_timestamp() - interval '10 seconds'
   AND a.pid <> pg_catalog.pg_backend_pid()
 ORDER BY 1 DESC, 2

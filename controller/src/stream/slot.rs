@@ -176,6 +176,18 @@ impl Snapshot {
             .execute(&format!("SELECT {schema}.dblink_connect('pass', $1)"), &[&conninfo])
             .await
             .map_err(failed("connecting from the destination to"))?;
+        // While the snapshot is exported this session is idle in a transaction: no limit of the role or database may end it.
+        holder
+            .query(
+                &format!(
+                    "SELECT * FROM {schema}.dblink('pass', 'SELECT pg_catalog.set_config(name, ''0'', false) FROM pg_catalog.pg_settings
+                         WHERE name IN (''idle_in_transaction_session_timeout'', ''statement_timeout'', ''transaction_timeout'')')
+                     AS t (value text)"
+                ),
+                &[],
+            )
+            .await
+            .map_err(failed("preparing to take a snapshot of"))?;
         let command = format!("CREATE_REPLICATION_SLOT \"pg_migrator_pass_{pid}\" TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT");
         let row = holder
             .query_one(
