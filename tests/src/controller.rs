@@ -99,6 +99,21 @@ impl ConfigFile {
         self
     }
 
+    /// Another line of the instance added last.
+    #[must_use]
+    pub fn instance_line(mut self, line: &str) -> Self {
+        self.instances.push_str(line);
+        self.instances.push('\n');
+        self
+    }
+
+    /// The time between two looks, instead of a quick one.
+    #[must_use]
+    pub fn tick(mut self, tick: &str) -> Self {
+        self.top = self.top.split_inclusive('\n').filter(|line| !line.starts_with("tick =")).collect();
+        self.line(&format!("tick = \"{tick}\""))
+    }
+
     /// A mapping.
     #[must_use]
     pub fn mapping(mut self, mapping: &Mapping) -> Self {
