@@ -21,13 +21,11 @@ async fn survives(faults: &[Fault]) -> Result<()> {
         let mut random = StdRng::seed_from_u64(seed ^ (*fault as u64) << 32);
         let phase = fault.phases()[random.random_range(0..fault.phases().len())];
         let score = Round::play(&mut arena, *fault, phase, random.random(), Measures::SHORT).await;
-        println!("{fault} in phase {} (seed {seed}): {:?} after {:?}", score.phase, score.outcome, score.took);
         report.add(&score);
-        if let Ok(Outcome::Skipped(why)) = &score.outcome {
-            eprintln!("SKIPPED: {fault}: {why}");
-        }
-        if let Err(why) = score.outcome {
-            return Err(Error::Broken(format!("{fault}, phase {}, seed {seed}: {why}", score.phase)));
+        match score.outcome {
+            Ok(Outcome::Skipped(why)) => eprintln!("SKIPPED: {fault}: {why}"),
+            Ok(outcome) => println!("{fault}, phase {}, seed {seed}: {outcome:?} after {:?}", score.phase, score.took),
+            Err(why) => return Err(Error::Broken(format!("{fault}, phase {}, seed {seed}: {why}", score.phase))),
         }
     }
     println!("{report}");

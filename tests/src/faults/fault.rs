@@ -54,7 +54,7 @@ impl Measures {
     /// For tests that run at every change: short.
     pub const SHORT: Self = Self { stop: Duration::from_secs(2), rows: 50_000, limit: Duration::from_secs(90) };
     /// The full measure: a minute, and two million rows.
-    pub const FULL: Self = Self { stop: Duration::from_secs(60), rows: 2_000_000, limit: Duration::from_secs(300) };
+    pub const FULL: Self = Self { stop: Duration::from_mins(1), rows: 2_000_000, limit: Duration::from_mins(5) };
 }
 
 /// Every phase in which rows move or have moved.
@@ -134,8 +134,7 @@ impl Fault {
         match self {
             Self::KillWalsender | Self::StopWalsender | Self::KillApplyWorker | Self::StopApplyWorker => STREAMING,
             Self::DiskFull => &[Phase::Copy, Phase::Index, Phase::CatchUp, Phase::Stream],
-            Self::SlotInvalidated => &[Phase::CatchUp, Phase::Stream],
-            Self::PlantedRow => &[Phase::CatchUp, Phase::Stream],
+            Self::SlotInvalidated | Self::PlantedRow => &[Phase::CatchUp, Phase::Stream],
             Self::Ddl => &[Phase::Schema, Phase::Copy, Phase::Index, Phase::CatchUp, Phase::Stream],
             Self::LongTransaction | Self::PreparedTransaction => &[Phase::Before],
             Self::HugeTransaction => &[Phase::Copy, Phase::CatchUp, Phase::Stream],

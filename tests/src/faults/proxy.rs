@@ -106,14 +106,18 @@ impl Proxy {
     /// Resets every connection; new ones get through.
     pub fn cut(&self) -> usize {
         let open = self.links();
-        open.iter().for_each(|link| link.cut());
+        for link in &open {
+            link.cut();
+        }
         open.len()
     }
 
     /// From now on nothing comes through the connections that are open, and neither end is told; new ones are not affected.
     pub fn silence(&self) -> usize {
         let open = self.links();
-        open.iter().for_each(|link| link.silent.store(true, Ordering::SeqCst));
+        for link in &open {
+            link.silent.store(true, Ordering::SeqCst);
+        }
         open.len()
     }
 
@@ -221,8 +225,7 @@ async fn pass(
     let mut cut = link.cut.subscribe();
     let reading = async {
         let mut buffer = vec![0_u8; CHUNK];
-        loop {
-            let Ok(length @ 1..) = from.read(&mut buffer).await else { break };
+        while let Ok(length @ 1..) = from.read(&mut buffer).await {
             if link.is_silent() {
                 // It arrives nowhere.
                 continue;
