@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::plan::{ObjectName, Section, Statement};
 use crate::postgres::quote::ident;
 use crate::preflight::{extension_fix, is_missing_extension};
@@ -103,7 +103,7 @@ impl Failures {
             findings.push(Finding {
                 severity: Severity::Error,
                 database: database.to_owned(),
-                code: "statement_failed",
+                code: Code::StatementFailed,
                 object: object.to_string(),
                 reason: format!("{}{}", reasons.join("; then: "), named(statements, &left_out)),
                 fix: match object.class {
@@ -116,7 +116,7 @@ impl Failures {
             findings.extend(left_out.filter(|left_out| told.insert(&left_out.object)).map(|left_out| Finding {
                 severity: Severity::Warning,
                 database: database.to_owned(),
-                code: "needs_failed_object",
+                code: Code::NeedsFailedObject,
                 object: left_out.object.to_string(),
                 reason: format!("left out, since it needs {object}, which failed"),
                 fix: format!("mend {object}; this is then made by itself"),
@@ -389,7 +389,7 @@ mod tests {
         let (mut failures, _) = execute(&statements, &[2, 3, 5]);
         failures.fail(3, "no".to_owned());
         let findings = failures.findings("db", &statements, Section::BeforeData);
-        let failed: Vec<_> = findings.iter().filter(|f| f.code == "statement_failed").map(|f| f.object.as_str()).collect();
+        let failed: Vec<_> = findings.iter().filter(|f| f.code == Code::StatementFailed).map(|f| f.object.as_str()).collect();
         assert_eq!(failed, ["view s.b", "view s.d"]);
         assert_eq!(findings[0].statement.as_deref(), Some("Create b;\nOwner b"));
         assert!(findings[0].reason.starts_with("no; needed by"), "{}", findings[0].reason);
