@@ -195,6 +195,9 @@ codes! {
         StatementFailed "statement_failed" [Error]:
             "A statement of the plan failed on the destination, or in the rehearsal; what depends on it is left out too."
             => "Mend what the server's message names; the statement is in the finding.";
+        NeedsFailedObject "needs_failed_object" [Warning]:
+            "An object was left out, since it needs one that failed."
+            => "Mend the failed object that the finding names; this one is then made by itself.";
         RemovedType "removed_type" [Error]:
             "A column or function has a type that version 18 does not have."
             => "Change the type on the source.";

@@ -48,6 +48,9 @@ pub enum Error {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
+    /// What the ledger keeps of what failed.
+    #[error("what failed before, as the ledger has it, can't be read: {0}")]
+    Remembered(#[source] serde_json::Error),
     /// The source's catalogs.
     #[error(transparent)]
     Object(#[from] object::Error),

@@ -13,6 +13,7 @@ use crate::copy::{self, Table, pass};
 use crate::finding::{Code, Finding, Severity};
 use crate::monitor::board::TableStage;
 use crate::plan::{Plan, Section};
+use crate::provision::failure::Failures;
 use crate::provision::{schema, statistics};
 use crate::stream::{slot, subscription};
 
@@ -64,6 +65,7 @@ impl Database {
             // The receiver lives until the end of this function.
             let _ = signals.send(schema::Signal::TableCopied { table, bytes });
         }
+        let mut failures = self.missing(&plan).await?;
         let (stop, stopped) = watch::channel(false);
         let mut mode = self.mode.clone();
         let mut attached = 0;
@@ -86,10 +88,10 @@ impl Database {
             }
             let _ = signals.send(schema::Signal::CopyOver);
         };
+        let done = |n| board.database(&name, |view| view.statements_done += n);
+        let (destination, section) = (&context.destination, Section::AfterData);
         let building =
-            schema::build(&context.destination, &name, &plan.statements, Section::AfterData, builders, &mut signalled, |n| {
-                board.database(&name, |view| view.statements_done += n);
-            });
+            schema::build(destination, &name, &plan.statements, section, builders, &mut signalled, &mut failures, done);
         let (copied, (), built) = tokio::join!(copying, handling, building);
         drop((permits, build_permits));
         let findings: Vec<Finding> = failed.iter().map(|(_, finding)| Finding::clone(finding)).collect();
@@ -99,7 +101,8 @@ impl Database {
         }
         board.set_findings(&self.name, "copy", findings);
         copied?;
-        let findings = built?;
+        built?;
+        let findings = failures.findings(&self.name, &plan.statements, section);
         self.built = attached == total && findings.is_empty();
         board.set_findings(&self.name, "build", findings);
         board.event(&self.name, "info", format!("copied {attached} of {total} tables"));
@@ -110,7 +113,8 @@ impl Database {
         let plan = self.plan().await?;
         let (permits, workers) = take_permits(&self.context.build_permits, plan.statements.len()).await;
         self.count_from_before_data(&plan);
-        let findings = self.build_section(&plan, Section::AfterData, attached, workers).await?;
+        let mut failures = self.missing(&plan).await?;
+        let findings = self.build_section(&plan, Section::AfterData, attached, workers, &mut failures).await?;
         drop(permits);
         self.context.board.set_findings(&self.name, "build", findings);
         self.built = true;
@@ -130,6 +134,7 @@ impl Database {
         section: Section,
         copied: &[(u32, i64)],
         workers: usize,
+        failures: &mut Failures,
     ) -> Result<Vec<Finding>, Error> {
         let (signals, mut signalled) = mpsc::unbounded_channel();
         for &(table, bytes) in copied {
@@ -139,20 +144,22 @@ impl Database {
         let _ = signals.send(schema::Signal::CopyOver);
         let (destination, board) = (&self.context.destination, &self.context.board);
         let done = |n| board.database(&self.name, |view| view.statements_done += n);
-        Ok(schema::build(destination, &self.name, &plan.statements, section, workers, &mut signalled, done).await?)
+        schema::build(destination, &self.name, &plan.statements, section, workers, &mut signalled, failures, done).await?;
+        Ok(failures.findings(&self.name, &plan.statements, section))
     }
 
     pub(super) async fn finish(&mut self) -> Result<(), Error> {
+        let mut failures = self.retry_failed().await?;
         let plan = self.plan().await?;
+        let missing = failures.count(&plan.statements, Section::BeforeData);
         let (permits, workers) = take_permits(&self.context.build_permits, plan.statements.len()).await;
         let board = self.context.board.clone();
-        let missing = self.retry_failed().await?;
         self.count_from_before_data(&plan);
         let copied: Vec<(u32, i64)> = plan.statements.iter().filter_map(|s| s.table).map(|table| (table, 0)).collect();
         // What comes after the data once more: what failed, and what a destination that crashed has lost of it.
-        let mut findings = self.build_section(&plan, Section::AfterData, &copied, workers).await?;
+        let mut findings = self.build_section(&plan, Section::AfterData, &copied, workers, &mut failures).await?;
         board.set_findings(&self.name, "build", findings.clone());
-        let last = self.build_section(&plan, Section::AfterStreaming, &copied, workers).await?;
+        let last = self.build_section(&plan, Section::AfterStreaming, &copied, workers, &mut failures).await?;
         drop(permits);
         self.source().await?;
         self.destination().await?;
