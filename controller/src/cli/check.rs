@@ -11,7 +11,7 @@ use crate::ledger::{self, SideEffect};
 use crate::postgres::{Endpoint, Session, retry};
 use crate::preflight;
 use crate::provision::roles::Fate;
-use crate::provision::{carry, control, rehearsal, tablespaces};
+use crate::provision::{carry, control, failure, rehearsal, tablespaces};
 use crate::reconcile::decide::Target;
 use crate::reconcile::{act, admission, observe};
 use crate::stream::Names;
@@ -233,14 +233,16 @@ impl Check<'_> {
             && let Some(definition) = &definition
         {
             findings.extend(preflight::database(&session, destination, definition).await);
-            let sound = one.admitted && findings.iter().all(|f| f.severity != Severity::Error);
+            // Without an extension the rest can be rehearsed all the same, and tells what needs it.
+            let sound = findings.iter().all(|f| f.severity != Severity::Error || preflight::is_missing_extension(f));
             if target == Target::Missing
+                && one.admitted
                 && sound
                 && let Some(plan) = &plan
             {
                 let scratch = format!("pg_migrator_rehearsal_{}_{}", self.name, one.oid);
                 match rehearsal::rehearse(&self.destination, destination, &scratch, definition, plan, one.roles_to_come).await {
-                    Ok(found) => findings.extend(found),
+                    Ok(found) => findings = failure::merged(findings, found),
                     Err(error) => findings.push(failed(Code::CheckFailed, database, &error)),
                 }
             }

@@ -121,14 +121,13 @@ fn judge_database(wanted: &[(String, String)], available: &BTreeMap<String, Stri
 }
 
 fn not_available(name: &str, database: &str) -> Finding {
-    let fix = DROPPED.iter().find(|(dropped, _)| *dropped == name).map_or_else(|| package(name), |(_, fix)| (*fix).to_owned());
     database_finding(
         Severity::Error,
         database,
         Code::ExtensionMissing,
         format!("extension {}", quote::ident(name)),
         "the destination does not have it: the extension and what uses it can't be made there",
-        fix,
+        fix(name),
     )
 }
 
@@ -160,6 +159,16 @@ fn is_older(there: &str, wanted: &str) -> bool {
         version.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
     };
     numbers(there) < numbers(wanted)
+}
+
+/// What to do about an extension that can't be made.
+pub(crate) fn fix(name: &str) -> String {
+    DROPPED.iter().find(|(dropped, _)| *dropped == name).map_or_else(|| package(name), |(_, fix)| (*fix).to_owned())
+}
+
+/// Whether a finding is about an extension that the destination does not have. That costs what uses the extension, and nothing else.
+pub(crate) fn is_missing_extension(finding: &Finding) -> bool {
+    finding.code == Code::ExtensionMissing
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side};
 use crate::object;
 use crate::object::parameter::parameter_grants;
+use crate::plan::draft::Part;
 use crate::plan::{ObjectName, Section, Statement};
 use crate::postgres::{self, Endpoint, Session, retry};
 
@@ -234,11 +235,12 @@ pub async fn at_cutover(source: &Client, destination: &Client, name: &str) -> Re
             sql,
             secret: None,
             object: ObjectName { class: "database", schema: String::new(), parent: String::new(), name: name.to_owned() },
+            part: Part::Cutover,
             section: Section::AtCutover,
             table: None,
             done_when: None,
             undo: Some(undo),
-            after: Vec::new(),
+            after: Box::default(),
         })
         .collect())
 }

@@ -3,6 +3,7 @@
 use super::request::{self, Kind, Stage};
 use crate::config::{self, Config};
 use crate::finding::{Code, Finding, Severity};
+use crate::gentle::room;
 use crate::ledger;
 use crate::monitor::projection::{self, Projection};
 use crate::postgres::{Endpoint, Session};
@@ -150,14 +151,17 @@ pub async fn source_findings(
     effects: &[ledger::SideEffect],
     settings: &config::Mapping,
 ) -> Vec<Finding> {
+    let connections = connections(selected, settings);
     let needs = preflight::SourceNeeds {
         streams: streams(mapping, selected, effects, settings),
         passes: settings.copy_workers.min(selected.len()),
-        connections: connections(selected, settings),
+        connections: settings.max_source_connections.map_or(connections, |limit| limit.min(connections)),
         slot_prefix: prefix(mapping),
         databases: selected.iter().map(|(_, name)| name.clone()).collect(),
     };
-    preflight::source(source, source.version(), &needs).await
+    let mut findings = preflight::source(source, source.version(), &needs).await;
+    findings.extend(room::finding(mapping, settings.max_source_connections, selected.len()));
+    findings
 }
 
 /// The checks of the destination instance. What `effects` or our names say was made by us is no obstacle.
