@@ -5,7 +5,7 @@
 //! - [`mapping`] holds one mapping: its lock, roles, the tasks of its databases, the operator's requests, the projection.
 //! - [`admission`] asks what must hold before a mapping is begun; `ending` carries out cutover and completion.
 //! - [`database`] holds one database and its loop: it lets [`observe`] look at both sides, [`decide`] name the next step, and
-//!   [`act`] and `fill` carry it out.
+//!   [`act`] and `fill` carry it out; `isolate` takes a table that a stream fails at out of it.
 //! - [`watch`] looks after a database that streams: lag, facts of readiness, sequences, drift.
 //! - [`request`] reads what operators asked for, and answers.
 //!
@@ -27,6 +27,7 @@ pub mod database;
 pub mod decide;
 mod ending;
 mod fill;
+mod isolate;
 pub mod mapping;
 pub mod observe;
 pub mod request;
