@@ -265,10 +265,10 @@ codes! {
             => "Give the mapping another name, or drop the slot if nobody needs it.";
         SlotLost "slot_lost" [Error]:
             "The source has discarded WAL that the stream still needed."
-            => "Begin the database anew, with more room for WAL on the source.";
+            => "Give the source more room for WAL, then resync the database.";
         SlotGone "slot_gone" [Error]:
             "The stream's slot is no longer on the source."
-            => "Begin the database anew.";
+            => "Resync the database.";
         SubscriptionGone "subscription_gone" [Error]:
             "The stream's subscription is no longer on the destination; the database is left as it is."
             => "If it has been switched over, mark the mapping complete; otherwise begin anew under another name.";
