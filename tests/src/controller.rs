@@ -43,6 +43,11 @@ impl Mapping {
         Self { name: name.to_owned(), source: source.to_owned(), destination: destination.to_owned(), lines }
     }
 
+    /// A mapping of one instance onto another with nothing but defaults.
+    pub fn bare(name: &str, source: &str, destination: &str) -> Self {
+        Self { lines: Vec::new(), ..Self::new(name, source, destination) }
+    }
+
     /// Only these databases.
     #[must_use]
     pub fn databases(self, include: &[&str]) -> Self {

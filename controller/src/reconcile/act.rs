@@ -17,7 +17,6 @@ use crate::plan::{self, Plan, Section};
 use crate::postgres::{Session, quote};
 use crate::provision::failure::{Failed, Failures};
 use crate::provision::{carry, databases, schema};
-use crate::stream::slot::Slot;
 use crate::stream::{Names, publication, resync, slot, subscription};
 use crate::{object, preflight};
 
@@ -38,7 +37,7 @@ impl Database {
                 "the source has discarded log that the stream still needed (max_slot_wal_keep_size): changes are missing, so the \
                  stream can't go on"
                     .to_owned(),
-                format!("give the source more room for log first; then {}", self.begin_anew()),
+                format!("give the source more room for log, then copy the database again: {}", self.resync_call()),
             ),
             Refusal::SubscriptionGone(stream) => (
                 Code::SubscriptionGone,
@@ -54,19 +53,22 @@ impl Database {
                 Code::SlotGone,
                 slot(stream),
                 "the stream's slot is no longer on the source: changes may be missing, so the stream can't go on".to_owned(),
-                self.begin_anew(),
+                format!("copy the database again: {}", self.resync_call()),
+            ),
+            Refusal::SlotDropped(stream) => (
+                Code::SlotDropped,
+                slot(stream),
+                "the stream's slot was dropped to protect the source, which kept too much log for it (wal_guard = \"drop_slot\"): \
+                 changes are missing, so the stream can't go on"
+                    .to_owned(),
+                format!("when there is room for more log, copy the database again: {}", self.resync_call()),
             ),
         };
         Finding { severity: Severity::Error, database: self.name.clone(), code, object, reason, fix, statement: None }
     }
 
-    /// The cure for a stream that has lost its place.
-    fn begin_anew(&self) -> String {
-        format!(
-            "SELECT migrator.resync({}, {}); makes a new slot and copies the database anew",
-            quote::literal(&self.context.mapping).trim_start(),
-            quote::literal(&self.name).trim_start()
-        )
+    fn resync_call(&self) -> String {
+        format!("SELECT migrator.resync({}, {})", quote::literal(&self.context.mapping), quote::literal(&self.name))
     }
 
     /// The checks of this database, before anything is made of it.
@@ -236,10 +238,15 @@ impl Database {
         ledger::record(&self.context.control, &self.context.mapping, Side::Source, &name, Kind::Slot, &names.slot, &json!({}))
             .await?;
         let context = self.context.clone();
+        self.source().await?;
+        let observer = self.source.take();
         // A session of its own: a slot waits for running transactions, as long as they run.
+        let seat = context.gentle.room.seats(1).await;
         let source = context.source.connect(&name).await?;
-        telling_blockers(&context, &name, slot::create(&source, &names)).await?;
-        Ok(())
+        let created = telling_blockers(&context, &name, observer.as_ref(), slot::create(&source, &names)).await;
+        drop((source, seat));
+        self.source = observer;
+        Ok(created?)
     }
 
     pub(super) async fn subscribe(&mut self, stream: usize) -> Result<(), Error> {
@@ -262,33 +269,6 @@ impl Database {
         Ok(ledger::amend(&self.context.control, effect, &json!({ "made": true })).await?)
     }
 
-    /// Makes new slots for streams that have lost theirs. No table of the database is attached any more, so nothing that the old slot would
-    /// still have sent is missed: every table is copied as of a later position.
-    async fn renew_slots(&mut self) -> Result<(), Error> {
-        let looking = "looking at the slots";
-        let names = self.names.clone();
-        let slots = slot::observe_all(self.source().await?, &names).await.map_err(Error::doing(looking))?;
-        let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
-        for (stream, (names, slot)) in names.iter().zip(slots).enumerate() {
-            let is_subscribed =
-                subscription::observe(self.destination().await?, names).await.map_err(Error::doing(looking))?.is_some();
-            let is_ours = effects.iter().any(|e| e.kind == Kind::Slot && e.object == names.slot);
-            match slot {
-                Slot::Lost if is_ours => {
-                    slot::drop(self.source().await?, &names.slot)
-                        .await
-                        .map_err(Error::doing("dropping the slot that is lost"))?;
-                }
-                Slot::Missing if is_subscribed => {}
-                // The others are in order, somebody else's, or yet to be made.
-                _ => continue,
-            }
-            self.create_slot(stream).await?;
-            self.context.board.event(&self.name, "info", format!("slot {} was made anew", names.slot));
-        }
-        Ok(())
-    }
-
     /// Carries out what was ordered of this database: only its own task may, since it is the one that starts the stream.
     pub(super) async fn carry_out_orders(&mut self) -> Result<(), Error> {
         let orders = self.context.orders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name).unwrap_or_default();
@@ -301,20 +281,24 @@ impl Database {
             let context = &self.context;
             let detached = async {
                 let failed = |e| resync::Error::Statement(e);
+                let lost = resync::lost_slots(source, &names).await?;
+                if order.table.is_some() && !lost.is_empty() {
+                    return Err(resync::Error::NoSlot);
+                }
                 let detached = resync::detach(&mut destination, &names, order.table.as_deref()).await?;
+                // Now nothing depends on what a lost slot no longer has: the loop makes a new one.
+                for names in lost {
+                    slot::drop(source, &names.slot).await.map_err(failed)?;
+                    let (control, mapping) = (&context.control, &context.mapping);
+                    ledger::record(control, mapping, Side::Source, &name, Kind::Slot, &names.slot, &json!({})).await?;
+                }
                 // A table that was made anew on the source is not in the publication: it is put in again.
                 let mut tables = table::read(source).await.map_err(failed)?;
                 tables.retain(|t| detached.contains(&(t.schema.clone(), t.name.clone())));
                 publication::ensure(source, &context.control, &context.mapping, &name, &names, &tables, policy).await?;
                 Ok::<_, resync::Error>(detached.len())
             };
-            let mut outcome = detached.await.map_err(|error| error.to_string());
-            if order.table.is_none()
-                && outcome.is_ok()
-                && let Err(error) = self.renew_slots().await
-            {
-                outcome = Err(error.to_string());
-            }
+            let outcome = detached.await.map_err(|error| error.to_string());
             // Whoever asked may be gone; then the request is open still, and asked again at the next start.
             let _ = order.answer.send(outcome);
             self.finished = false;
