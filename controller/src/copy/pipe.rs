@@ -6,6 +6,8 @@ use bytes::BytesMut;
 use futures_util::{SinkExt as _, StreamExt as _, pin_mut};
 use tokio_postgres::Client;
 
+use crate::gentle::rate::Limiter;
+
 /// Rows are gathered into chunks of this size: sent one by one the same bytes take several times as long, for each row
 /// then costs a message, a wake-up and a system call.
 const CHUNK: usize = 128 << 10;
@@ -30,14 +32,15 @@ pub enum Error {
     Destination(#[source] tokio_postgres::Error),
 }
 
-/// Runs `copy_to` on the source and `copy_from` on the destination, and joins them. Gives the number of rows that the
-/// destination says it took.
+/// Runs `copy_to` on the source and `copy_from` on the destination, and joins them, not faster than `rate` lets it: what is not
+/// taken from the source waits there. Gives the number of rows that the destination says it took.
 pub async fn run(
     source: &Client,
     copy_to: &str,
     destination: &Client,
     copy_from: &str,
     progress: &Progress,
+    rate: &Limiter,
 ) -> Result<u64, Error> {
     let rows = source.copy_out(copy_to).await.map_err(Error::Source)?;
     let sink = destination.copy_in(copy_from).await.map_err(Error::Destination)?;
@@ -50,10 +53,12 @@ pub async fn run(
         chunk.extend_from_slice(&row);
         rows_in_chunk += 1;
         if chunk.len() >= CHUNK {
+            rate.pass(chunk.len() as u64).await;
             flush(&mut sink, &mut chunk, &mut rows_in_chunk, progress).await?;
         }
     }
     if !chunk.is_empty() {
+        rate.pass(chunk.len() as u64).await;
         flush(&mut sink, &mut chunk, &mut rows_in_chunk, progress).await?;
     }
     sink.finish().await.map_err(Error::Destination)

@@ -6,3 +6,4 @@ pub mod failing;
 pub mod lag;
 pub mod projection;
 pub mod readiness;
+pub mod wal_guard;
