@@ -1,6 +1,7 @@
 //! Our use of the driver, once: connections, TLS, quoting, versions, positions, retries.
 
 pub mod connect;
+pub mod conninfo;
 pub mod lsn;
 pub mod quote;
 pub mod retry;
