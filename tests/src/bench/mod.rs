@@ -7,6 +7,7 @@
 pub mod contender;
 pub mod data;
 pub mod drain;
+pub mod load;
 pub mod meter;
 pub mod report;
 
