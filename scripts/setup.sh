@@ -34,6 +34,13 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
 }
 
+# Whether the package lists offer this package in a version that begins so. The answer is read whole: a reader that stops early
+# ends apt-cache with SIGPIPE now and then, and pipefail would take that for a no.
+has_candidate() {
+    local policy
+    policy="$(apt-cache policy "$1" 2>/dev/null)" && [[ "$policy" =~ Candidate:\ $2 ]]
+}
+
 ensure_cache() {
     [ -d "$CACHE" ] && [ -w "$CACHE" ] && return 0
     as_root mkdir -p "$CACHE"
@@ -70,7 +77,7 @@ build_pg18() {
         liblz4-dev libzstd-dev libxml2-dev dpkg-dev
     # The mirror is the one this machine already uses; the package lists stay private to this build.
     # shellcheck disable=SC2016  # apt's own placeholders
-    uri="${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 2>/dev/null | grep -E '/debian/? ' | head -n 1 | cut -d' ' -f1)}"
+    uri="${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 2>/dev/null | awk '$1 ~ /\/debian\/?$/ && !seen++ { print $1 }')}"
     [ -n "$uri" ] || fail "no Debian mirror in this machine's apt sources; give DEBIAN_MIRROR=http://…/debian, or install PostgreSQL 18 with its headers yourself (and give PG_CONFIG=… if it is in an unusual place)"
     if [ ! -e "$keyring" ]; then
         apt_install debian-archive-keyring
@@ -99,8 +106,7 @@ build_pg18() {
 
 ensure_pg18() {
     find_pg18 >/dev/null && return 0
-    if apt-cache policy postgresql-18 2>/dev/null | grep -q 'Candidate: 18' &&
-        apt-cache policy postgresql-server-dev-18 2>/dev/null | grep -q 'Candidate: 18'; then
+    if has_candidate postgresql-18 18 && has_candidate postgresql-server-dev-18 18; then
         install_server postgresql-18 postgresql-server-dev-18
     else
         ensure_cache
@@ -161,7 +167,7 @@ ensure_nextest() {
 ensure_browser() {
     command -v chromium >/dev/null || command -v google-chrome >/dev/null && return 0
     # Where the distribution has it as a package; elsewhere it is at best a pointer to another package system.
-    apt-cache policy chromium 2>/dev/null | grep -q 'Candidate: [0-9]' ||
+    has_candidate chromium '[0-9]' ||
         fail "the dashboard's tests need a browser, and there is no chromium package here: install google-chrome, then start again"
     apt_install chromium
 }

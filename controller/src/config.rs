@@ -190,6 +190,9 @@ pub struct Mapping {
     /// Tables of more bytes are copied in parts, several at once; without it only those that the others would wait for.
     #[serde(default)]
     pub split_above: Option<u64>,
+    /// Streams of a database: its tables are spread over so many publications, slots and subscriptions.
+    #[serde(default = "default_streams")]
+    pub streams: usize,
 }
 
 /// Which databases of the source take part. Patterns know `*` and `?`.
@@ -240,6 +243,9 @@ pub enum ReplicaIdentityPolicy {
     Refuse,
 }
 
+/// More streams than anybody has cores for, and few enough that their names stay short.
+const MAX_STREAMS: usize = 64;
+
 fn default_tick() -> Duration {
     Duration::from_secs(2)
 }
@@ -254,6 +260,9 @@ fn default_database() -> String {
 }
 fn default_workers() -> usize {
     4
+}
+fn default_streams() -> usize {
+    1
 }
 fn default_max_lag_bytes() -> u64 {
     16 << 20
@@ -329,6 +338,9 @@ fn validate(config: &Config) -> Result<(), Error> {
         if mapping.split_above == Some(0) {
             problems.push(format!("mappings.{name}.split_above must be at least 1"));
         }
+        if !(1..=MAX_STREAMS).contains(&mapping.streams) {
+            problems.push(format!("mappings.{name}.streams must be between 1 and {MAX_STREAMS}"));
+        }
         if mapping.copy_workers == 0 || mapping.index_workers == 0 {
             problems.push(format!("mappings.{name}: copy_workers and index_workers must be at least 1"));
         }
@@ -358,6 +370,7 @@ mod tests {
         assert_eq!(config.tick, Duration::from_secs(2));
         assert!(config.mappings["m"].databases.selects("anything"));
         assert_eq!(config.instances["a"].port, 5432);
+        assert_eq!(config.mappings["m"].streams, 1);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The ledger: what we changed on either side, written before the change. What it does not name is not ours.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -173,18 +174,18 @@ pub async fn record(
     Ok(row.get(0))
 }
 
-/// Whether a subscription was ever made for a database of this mapping: from then on its tables may hold rows that are
-/// nowhere else, whatever has become of the subscription.
-pub async fn was_subscribed(control: &Client, mapping: &str, database: &str) -> Result<bool, Error> {
-    let row = control
-        .query_one(
-            "SELECT EXISTS (SELECT FROM migrator.side_effect
-                            WHERE mapping = $1 AND database = $2 AND kind = 'subscription' AND (detail ->> 'made')::boolean)",
+/// The subscriptions that were ever made for a database of this mapping: from then on its tables may hold rows that are
+/// nowhere else, whatever has become of the subscriptions.
+pub async fn subscriptions_made(control: &Client, mapping: &str, database: &str) -> Result<HashSet<String>, Error> {
+    let rows = control
+        .query(
+            "SELECT DISTINCT object FROM migrator.side_effect
+             WHERE mapping = $1 AND database = $2 AND kind = 'subscription' AND (detail ->> 'made')::boolean",
             &[&mapping, &database],
         )
         .await
         .map_err(READ)?;
-    Ok(row.get(0))
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Adds to what is known about a change.

@@ -41,7 +41,7 @@ async fn findings(major: u32, version: i32, things: &str) -> Result<Vec<(String,
         .map_err(|error| Error::Broken(format!("reading PostgreSQL {major}: {error}")))?;
     let findings = plan::plan(&catalog, &Options::default()).findings;
     assert!(findings.iter().all(|finding| !finding.fix.is_empty()));
-    Ok(findings.into_iter().map(|finding| (finding.code.to_owned(), finding.object)).collect())
+    Ok(findings.into_iter().map(|finding| (finding.code.to_string(), finding.object)).collect())
 }
 
 fn told(findings: &[(String, String)], expected: &[(&str, &str)]) {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Answer, Failure, print};
 use crate::config::{self, Config};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, SideEffect};
 use crate::postgres::{Session, retry};
 use crate::preflight;
@@ -21,7 +21,7 @@ pub(super) async fn run(config: &Config, as_json: bool) -> Result<Answer, Failur
     for (name, settings) in &config.mappings {
         let mut findings = match findings(config, name, settings).await {
             Ok(findings) => findings,
-            Err(error) => vec![failed("check_failed", &format!("mapping {name}"), &error)],
+            Err(error) => vec![failed(Code::CheckFailed, &format!("mapping {name}"), &error)],
         };
         findings.sort();
         findings.dedup();
@@ -61,7 +61,7 @@ fn show(mapping: &str, findings: &[Finding]) {
     }
 }
 
-fn failed(code: &'static str, object: &str, error: &dyn std::fmt::Display) -> Finding {
+fn failed(code: Code, object: &str, error: &dyn std::fmt::Display) -> Finding {
     Finding {
         severity: Severity::Error,
         database: String::new(),
@@ -110,17 +110,20 @@ async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Re
             Err(error) => {
                 findings.push(Finding {
                     database: database.clone(),
-                    ..failed("unreachable", &format!("database {database}"), &error)
+                    ..failed(Code::Unreachable, &format!("database {database}"), &error)
                 });
                 continue;
             }
         };
         let target = observe::target(&at_destination, &database, &effects).await.map_err(|e| fail(&e))?;
-        let ours = [Names::new(name, oid).publication];
+        let ours: Vec<String> = Names::of_database(name, &database, oid, &effects, settings.streams)
+            .into_iter()
+            .map(|names| names.publication)
+            .collect();
         let plan = match act::read_plan(&mut session, &database, &ours, &effects, settings.replica_identity).await {
             Ok(plan) => plan,
             Err(error) => {
-                findings.push(Finding { database: database.clone(), ..failed("plan_failed", &database, &error) });
+                findings.push(Finding { database: database.clone(), ..failed(Code::PlanFailed, &database, &error) });
                 continue;
             }
         };
@@ -138,7 +141,9 @@ async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Re
             };
             match checked.await {
                 Ok(more) => findings.extend(more),
-                Err(error) => findings.push(Finding { database: database.clone(), ..failed("check_failed", &database, &error) }),
+                Err(error) => {
+                    findings.push(Finding { database: database.clone(), ..failed(Code::CheckFailed, &database, &error) })
+                }
             }
         }
         findings.extend(plan.findings);

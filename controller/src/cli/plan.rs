@@ -42,7 +42,10 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
         for (oid, database) in selected {
             let (definition, unknown) = carry::definition(&at_source, &at_destination, &database).await.map_err(|e| fail(&e))?;
             let mut session = source.connect(&database).await.map_err(|e| fail(&e))?;
-            let ours = [Names::new(name, oid).publication];
+            let ours: Vec<String> = Names::of_database(name, &database, oid, &effects, settings.streams)
+                .into_iter()
+                .map(|names| names.publication)
+                .collect();
             let plan = act::read_plan(&mut session, &database, &ours, &effects, settings.replica_identity)
                 .await
                 .map_err(|e| fail(&e))?;

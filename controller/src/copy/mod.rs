@@ -2,8 +2,9 @@
 //! of one position in the source's log, and attached there to the subscription.
 //!
 //! [`pass`] takes a snapshot and starts workers; [`schedule`] says what they do next: a table, or a [`part`] of a large one;
-//! [`worker`] copies it, and [`pipe`] moves its rows; [`table`] says what a table is.
+//! [`worker`] copies it with a [`loader`], and [`pipe`] moves its rows; [`table`] says what a table is.
 
+pub mod loader;
 pub mod part;
 pub mod pass;
 pub mod pipe;

@@ -4,6 +4,7 @@
 //! one attaches it. So after a crash a table is either done, and the server knows as of which position, or not attached. A pass
 //! that ends early, by choice or by accident, costs nothing that is attached.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use super::loader;
 use super::part;
 use super::pipe::Progress;
 use super::schedule::Queue;
@@ -32,8 +34,8 @@ pub struct Settings {
     pub destination_database: String,
     /// The destination's control database: it has dblink.
     pub control_database: String,
-    /// OID of the subscription that tables are attached to.
-    pub subscription: u32,
+    /// By a table's OID on the source: OID of the subscription that it is attached to.
+    pub subscriptions: Arc<HashMap<u32, u32>>,
     /// No further table is begun when the snapshot is older than this.
     pub max_snapshot_age: Duration,
     /// Tables of more bytes are copied in parts; without it the pass decides.
@@ -64,9 +66,9 @@ pub enum Error {
         /// The table.
         table: String,
     },
-    /// No random numbers.
-    #[error("can't make a token: {0}")]
-    Token(#[source] openssl::error::ErrorStack),
+    /// No session to load rows with.
+    #[error(transparent)]
+    Loader(#[from] loader::Error),
     /// A worker panicked; the message is in the log.
     #[error("a copy worker stopped unexpectedly: {0}")]
     Worker(#[from] tokio::task::JoinError),
@@ -159,39 +161,6 @@ async fn open_reader(settings: &Settings, snapshot: &str) -> Result<Session, Err
         ))
         .await
         .map_err(|source| Error::Session { doing: "importing the snapshot", source })?;
-    as_bytes(&reader).await.map_err(|source| Error::Session { doing: "preparing to read", source })?;
+    loader::as_bytes(&reader).await.map_err(|source| Error::Session { doing: "preparing to read", source })?;
     Ok(reader)
-}
-
-/// Opens a session on the destination for loading. Replication role: no trigger or rule of the user's fires, no foreign
-/// key is checked. The attach function is made in the session's temporary schema, so that nothing of ours is left.
-pub(super) async fn open_writer(settings: &Settings) -> Result<Session, Error> {
-    let writer = settings.destination.connect(&settings.destination_database).await?;
-    writer
-        .batch_execute(
-            "SET session_replication_role = replica; SET event_triggers = off; SET synchronous_commit = off;
-             -- Quicker than what it replaces, where a column leaves it open; not in every build of the server.
-             SELECT pg_catalog.set_config(name, 'lz4', false) FROM pg_catalog.pg_settings
-             WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals);
-             CREATE FUNCTION pg_temp.attach(oid, oid, pg_catalog.pg_lsn) RETURNS void
-                 LANGUAGE c STRICT AS '$libdir/migrator', 'attach_wrapper';
-             CREATE FUNCTION pg_temp.enter_owner(oid, text) RETURNS void
-                 LANGUAGE c STRICT AS '$libdir/migrator', 'enter_owner_wrapper';
-             CREATE FUNCTION pg_temp.leave_owner(text) RETURNS void
-                 LANGUAGE c STRICT AS '$libdir/migrator', 'leave_owner_wrapper'",
-        )
-        .await
-        .map_err(|source| Error::Session { doing: "preparing to load", source })?;
-    as_bytes(&writer).await.map_err(|source| Error::Session { doing: "preparing to load", source })?;
-    Ok(writer)
-}
-
-/// A database without an encoding holds bytes that need not be UTF-8: both sides pass them on as they are.
-async fn as_bytes(session: &Session) -> Result<(), tokio_postgres::Error> {
-    session
-        .batch_execute(
-            "SELECT pg_catalog.set_config('client_encoding', 'SQL_ASCII', false)
-             WHERE pg_catalog.current_setting('server_encoding') = 'SQL_ASCII'",
-        )
-        .await
 }

@@ -1,14 +1,15 @@
 //! A worker of a pass: one session on each side, and one job after the other.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::mpsc;
 
+use super::loader::{AsOwner, Loader};
 use super::part::{Range, Split};
-use super::pass::{Error, Event, Settings, open_writer};
+use super::pass::{Error, Event, Settings};
 use super::pipe::{self, Progress};
 use super::schedule::{Job, Queue};
 use super::table::Table;
@@ -45,40 +46,22 @@ impl Failure {
 /// A worker with its sessions.
 struct Sessions {
     reader: Session,
-    writer: Session,
+    writer: Loader,
     statistics: statistics::Reader,
     /// Schema and name of tables that others refer to.
     referenced: HashSet<(String, String)>,
-    /// By schema and owner: whether the owner may use the schema.
-    usage: HashMap<(String, String), bool>,
-    enter: tokio_postgres::Statement,
-    leave: tokio_postgres::Statement,
-    /// The way back from the owner's rights: known to nobody else.
-    token: String,
-}
-
-/// What surrounds the writing of a table's rows: whatever it runs meanwhile, runs with its owner's rights, not with ours.
-struct AsOwner {
-    owner: String,
-    lend: String,
-    take_back: String,
 }
 
 impl Worker {
     /// Works until nothing is left to do.
     pub async fn run(self, reader: Session) -> Result<(), Error> {
-        let writer = open_writer(&self.settings).await?;
+        let writer = Loader::open(&self.settings.destination, &self.settings.destination_database).await?;
         let statistics = statistics::Reader::new(&reader, reader.version())
             .await
             .map_err(|source| Error::Session { doing: "looking for statistics", source })?;
         let referenced =
             referenced(&writer).await.map_err(|source| Error::Session { doing: "looking for foreign keys", source })?;
-        let preparing = |source| Error::Session { doing: "preparing to load", source };
-        let enter = "SELECT pg_temp.enter_owner((SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1::text), $2::text)";
-        let enter = writer.prepare(enter).await.map_err(preparing)?;
-        let leave = writer.prepare("SELECT pg_temp.leave_owner($1::text)").await.map_err(preparing)?;
-        let token = token()?;
-        let mut sessions = Sessions { reader, writer, statistics, referenced, usage: HashMap::new(), enter, leave, token };
+        let mut sessions = Sessions { reader, writer, statistics, referenced };
         while let Some(job) = self.next() {
             match job {
                 Job::Table(table) => {
@@ -138,7 +121,8 @@ impl Worker {
     fn attach(&self, table: &Table) -> String {
         format!(
             "SELECT pg_temp.attach({}, {}::pg_catalog.regclass, '{}');",
-            self.settings.subscription,
+            // A table without one would fail here, and alone: there is no subscription 0.
+            self.settings.subscriptions.get(&table.oid).copied().unwrap_or_default(),
             quote::literal(&table.sql_name()),
             self.lsn
         )
@@ -265,13 +249,6 @@ impl Worker {
     }
 }
 
-/// A number that nobody guesses, as text.
-fn token() -> Result<String, Error> {
-    let mut bytes = [0_u8; 16];
-    openssl::rand::rand_bytes(&mut bytes).map_err(Error::Token)?;
-    Ok(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
-}
-
 /// How a table is emptied before it is filled. Either way waits until nobody else writes to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Emptying {
@@ -311,24 +288,14 @@ impl Sessions {
         if self.referenced.contains(&(table.schema.clone(), table.name.clone())) { Emptying::Delete } else { Emptying::Truncate }
     }
 
-    /// Opens a transaction on the destination, and becomes the owner in it, in a way that what the table runs can't undo
-    /// (the extension's `untrusted.rs`). The source's transaction has its savepoint from the beginning.
+    /// Opens a transaction on the destination, as the table's owner. The source's transaction has its savepoint from the beginning.
     async fn begin(&self, owner: &AsOwner) -> Result<(), Failure> {
-        self.write(&format!("BEGIN; {}", owner.lend)).await?;
-        self.writer
-            .execute(&self.enter, &[&owner.owner, &self.token])
-            .await
-            .map(drop)
-            .map_err(|source| Failure::of(source, "becoming the owner"))
+        self.writer.begin(owner).await.map_err(|source| Failure::of(source, "becoming the owner"))
     }
 
     /// Becomes ourselves again.
     async fn leave(&self) -> Result<(), Failure> {
-        self.writer
-            .execute(&self.leave, &[&self.token])
-            .await
-            .map(drop)
-            .map_err(|source| Failure::of(source, "becoming ourselves again"))
+        self.writer.leave().await.map_err(|source| Failure::of(source, "becoming ourselves again"))
     }
 
     async fn write(&self, statements: &str) -> Result<(), Failure> {
@@ -401,36 +368,8 @@ impl Sessions {
         row.get::<_, Option<u32>>(0).ok_or_else(|| Failure::Table("the table is no longer on the source".to_owned()))
     }
 
-    /// An owner may lack USAGE on his table's schema; then he is lent it, for a transaction alone.
     async fn as_owner(&mut self, table: &Table) -> Result<AsOwner, Failure> {
-        let key = (table.schema.clone(), table.owner.clone());
-        let may = if let Some(may) = self.usage.get(&key) {
-            *may
-        } else {
-            let row = self
-                .writer
-                .query_one(
-                    "SELECT pg_catalog.has_schema_privilege($1::text::name, $2::text, 'USAGE')",
-                    &[&table.owner, &table.schema],
-                )
-                .await
-                .map_err(|source| Failure::of(source, "looking at the owner"))?;
-            let may = row.get(0);
-            self.usage.insert(key, may);
-            may
-        };
-        if may {
-            return Ok(AsOwner { owner: table.owner.clone(), lend: String::new(), take_back: String::new() });
-        }
-        let (schema, owner) = (quote::ident(&table.schema), quote::ident(&table.owner));
-        Ok(AsOwner {
-            owner: table.owner.clone(),
-            // Two such transactions at the same time would change the same row of the catalog.
-            lend: format!(
-                "SELECT pg_advisory_xact_lock(hashtextextended('pg-migrator lent privileges', 0)); \
-                 GRANT USAGE ON SCHEMA {schema} TO {owner};"
-            ),
-            take_back: format!("REVOKE USAGE ON SCHEMA {schema} FROM {owner};"),
-        })
+        let owner = self.writer.as_owner(&table.schema, &table.owner).await;
+        owner.map_err(|source| Failure::of(source, "looking at the owner"))
     }
 }

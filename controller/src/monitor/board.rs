@@ -321,7 +321,7 @@ impl Board {
         self.database(database, |view| {
             let old = view.findings.insert(part, findings).unwrap_or_default();
             for finding in view.findings[part].iter().filter(|f| !old.contains(f)) {
-                tracing::warn!(code = finding.code, object = finding.object, "{} Fix: {}", finding.reason, finding.fix);
+                tracing::warn!(code = %finding.code, object = finding.object, "{} Fix: {}", finding.reason, finding.fix);
             }
         });
     }
@@ -340,7 +340,7 @@ impl Board {
         let mut view = self.lock();
         let old = view.findings.insert(part, findings).unwrap_or_default();
         for finding in view.findings[part].iter().filter(|f| !old.contains(f)) {
-            tracing::warn!(code = finding.code, object = finding.object, "{} Fix: {}", finding.reason, finding.fix);
+            tracing::warn!(code = %finding.code, object = finding.object, "{} Fix: {}", finding.reason, finding.fix);
         }
     }
 

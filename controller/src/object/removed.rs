@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 
 use super::{Catalog, Error, each_row};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 
 const QUERY: &str = include_str!("removed.sql");
 
@@ -13,7 +13,7 @@ struct Kind {
     name: &'static str,
     severity: Severity,
     /// The finding's code.
-    code: &'static str,
+    code: Code,
     /// What is the matter with it.
     reason: &'static str,
     fix: &'static str,
@@ -23,56 +23,56 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "type",
         severity: Severity::Error,
-        code: "removed_type",
+        code: Code::RemovedType,
         reason: "the types abstime, reltime and tinterval are gone since version 12",
         fix: "on the source, change the column or argument to timestamptz, interval or tstzrange",
     },
     Kind {
         name: "opaque",
         severity: Severity::Error,
-        code: "removed_type",
+        code: Code::RemovedType,
         reason: "the pseudo-type opaque is gone since version 13",
         fix: "on the source, make the function anew with trigger, language_handler, cstring or internal instead, whichever it means",
     },
     Kind {
         name: "polymorphic",
         severity: Severity::Error,
-        code: "polymorphic_function",
+        code: Code::PolymorphicFunction,
         reason: "since version 14 that function takes anycompatiblearray and anycompatible, so what is made of it for anyarray and anyelement fails",
         fix: "drop it on the source and make it on the destination with anycompatiblearray and anycompatible, and what depends on it",
     },
     Kind {
         name: "postfix",
         severity: Severity::Error,
-        code: "postfix_operator",
+        code: Code::PostfixOperator,
         reason: "operators behind their operand are gone since version 14",
         fix: "on the source, call the operator's function instead wherever it is used, and drop the operator",
     },
     Kind {
         name: "setting",
         severity: Severity::Error,
-        code: "removed_setting",
+        code: Code::RemovedSetting,
         reason: "version 18 does not know this setting or does not let it be set",
         fix: "on the source: ALTER FUNCTION … RESET of this setting",
     },
     Kind {
         name: "name",
         severity: Severity::Warning,
-        code: "removed_name",
+        code: Code::RemovedName,
         reason: "if that is the catalogs' column or the server's function of this name, the definition fails",
         fix: "on the source, change the definition to what both versions have, or drop it and make it on the destination by hand",
     },
     Kind {
         name: "name_in_body",
         severity: Severity::Warning,
-        code: "removed_name",
+        code: Code::RemovedName,
         reason: "if that is the catalogs' column or the server's function or setting of this name, calls fail from the cutover on",
         fix: "change the function's body for version 18 before or at the cutover",
     },
     Kind {
         name: "search_path",
         severity: Severity::Info,
-        code: "maintenance_search_path",
+        code: Code::MaintenanceSearchPath,
         reason: "since version 17 indexes are built with the search_path pg_catalog, pg_temp: the build fails if the function finds anything through it",
         fix: "on the source: ALTER FUNCTION … SET search_path to what the function needs",
     },

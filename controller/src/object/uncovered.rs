@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 
 use super::id::{CatalogTable, ObjectId};
 use super::{Catalog, Error, each_row};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 
 const QUERY: &str = include_str!("uncovered.sql");
 
@@ -37,7 +37,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), E
         catalog.findings.push(Finding {
             severity: Severity::Warning,
             database: String::new(),
-            code: "class_not_supported",
+            code: Code::ClassNotSupported,
             object: format!("{class}: {list}"),
             reason: format!("no {class} in the system's own schemas is carried over, and what depends on it will fail"),
             fix: "make them on the destination by hand after the migrated database was created, or before the cutover".to_owned(),

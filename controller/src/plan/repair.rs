@@ -12,7 +12,7 @@
 use super::draft::{Draft, Part, Repairs};
 use super::graph::Graph;
 use super::statement::Section;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::object::{Catalog, CatalogTable, ObjectId};
 
 /// Repairs loops as far as a repair is known. Says whether anything was decided.
@@ -109,7 +109,7 @@ pub(super) fn cut(graph: &mut Graph, nodes: &[usize]) -> Option<Finding> {
     (!names.is_empty()).then(|| Finding {
         severity: Severity::Warning,
         database: String::new(),
-        code: "dependency_loop",
+        code: Code::DependencyLoop,
         object: name(from),
         reason: format!("{} depend on each other; {} is made before {}", names.join(", "), name(from), name(to)),
         fix: "if the statement fails, make the object by hand on the destination after the others".to_owned(),
@@ -129,7 +129,7 @@ pub(super) fn late(graph: &Graph) -> Vec<Finding> {
         .map(|draft| Finding {
             severity: Severity::Error,
             database: String::new(),
-            code: "table_needs_late_object",
+            code: Code::TableNeedsLateObject,
             object: draft.name.to_string(),
             reason: "the table's definition needs an object that can only be made after the data, such as a primary key"
                 .to_owned(),

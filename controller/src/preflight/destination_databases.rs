@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
 use super::{DestinationNeeds, Error, database_finding};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::postgres::quote;
 
 pub(super) async fn check(client: &Client, needs: &DestinationNeeds) -> Result<Vec<Finding>, Error> {
@@ -26,7 +26,7 @@ pub fn database_exists(name: &str) -> Finding {
     database_finding(
         Severity::Error,
         name,
-        "database_exists",
+        Code::DatabaseExists,
         format!("destination: database {}", quote::ident(name)),
         "the destination has a database of this name that pg-migrator did not make for this mapping; it is left alone",
         format!(
@@ -52,6 +52,6 @@ mod tests {
         };
         let findings = judge(&set(&["shop", "crm", "postgres"]), &needs);
         assert_eq!(findings.len(), 1);
-        assert_eq!((findings[0].code, findings[0].database.as_str()), ("database_exists", "crm"));
+        assert_eq!((findings[0].code.as_str(), findings[0].database.as_str()), ("database_exists", "crm"));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
 use super::{Error, database_finding, instance_finding};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::postgres::{quote, retry};
 
 /// Extensions of PostgreSQL's own contrib that a later release dropped, with what to do about them.
@@ -58,7 +58,7 @@ fn judge_ours(available: &[(String, String)]) -> Vec<Finding> {
     if !available.iter().any(|(name, _)| name == "dblink") {
         findings.push(instance_finding(
             Severity::Error,
-            "extension_dblink",
+            Code::ExtensionDblink,
             "destination: extension dblink",
             "it is not installed on the destination's machine; replication sessions to the source are opened with it",
             "install PostgreSQL's contrib modules for 18 (Debian: part of postgresql-18; Red Hat: postgresql18-contrib)",
@@ -70,7 +70,7 @@ fn judge_ours(available: &[(String, String)]) -> Vec<Finding> {
 fn missing(name: &str, reason: String) -> Finding {
     instance_finding(
         Severity::Error,
-        "extension_migrator",
+        Code::ExtensionMigrator,
         format!("destination: extension {name}"),
         reason,
         "on the destination's machine, in pg-migrator's sources: make install PG_CONFIG=/path/to/pg_config",
@@ -105,7 +105,7 @@ fn judge_database(wanted: &[String], available: &BTreeSet<String>, database: &st
             database_finding(
                 Severity::Error,
                 database,
-                "extension_missing",
+                Code::ExtensionMissing,
                 format!("extension {}", quote::ident(name)),
                 "the destination does not have it: the extension and what uses it can't be made there",
                 fix,

@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::{Error, database_finding};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::postgres::quote;
 use crate::provision::databases::{Definition, Provider};
 
@@ -24,7 +24,7 @@ pub(super) async fn check(destination: &Client, definition: &Definition) -> Resu
             Err(error) if error.code() == Some(&SqlState::INVALID_PARAMETER_VALUE) => findings.push(database_finding(
                 Severity::Error,
                 &definition.name,
-                "locale_missing",
+                Code::LocaleMissing,
                 object.clone(),
                 format!("its locale {locale} is not installed on the destination's machine"),
                 format!("on the destination's machine generate it (Debian: a line in /etc/locale.gen, locale-gen), then restart PostgreSQL; locale -a lists {locale} then"),
@@ -41,7 +41,7 @@ pub(super) async fn check(destination: &Client, definition: &Definition) -> Resu
             findings.push(database_finding(
                 Severity::Error,
                 &definition.name,
-                "icu_missing",
+                Code::IcuMissing,
                 object,
                 "its collation comes from ICU, and the destination's PostgreSQL is built without ICU",
                 "use a PostgreSQL 18 that is built with ICU",

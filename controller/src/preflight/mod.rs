@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 
 use tokio_postgres::Client;
 
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::postgres::{ServerVersion, retry};
 use crate::provision::databases::Definition;
 
@@ -108,7 +108,7 @@ pub async fn database(source: &Client, destination: &Client, definition: &Defini
 /// A finding about a whole instance.
 fn instance_finding(
     severity: Severity,
-    code: &'static str,
+    code: Code,
     object: impl Into<String>,
     reason: impl Into<String>,
     fix: impl Into<String>,
@@ -120,7 +120,7 @@ fn instance_finding(
 fn database_finding(
     severity: Severity,
     database: &str,
-    code: &'static str,
+    code: Code,
     object: impl Into<String>,
     reason: impl Into<String>,
     fix: impl Into<String>,

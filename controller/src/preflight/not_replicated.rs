@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 
 use super::{Error, database_finding, listed};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 
 pub(super) async fn check(client: &Client, database: &str) -> Result<Vec<Finding>, Error> {
     let row = client
@@ -20,7 +20,7 @@ fn judge(database: &str, large_objects: i64, unlogged_tables: i64, first_unlogge
         findings.push(database_finding(
             Severity::Warning,
             database,
-            "large_objects",
+            Code::LargeObjects,
             format!("{large_objects} large objects"),
             "logical replication does not carry large objects; they stay behind",
             "after the writers have stopped: pg_dump --large-objects --exclude-schema='*' --no-publications <source> | psql <destination>",
@@ -30,7 +30,7 @@ fn judge(database: &str, large_objects: i64, unlogged_tables: i64, first_unlogge
         findings.push(database_finding(
             Severity::Warning,
             database,
-            "unlogged_tables",
+            Code::UnloggedTables,
             format!("{unlogged_tables} unlogged tables"),
             format!(
                 "logical replication does not carry the rows of unlogged tables; these come over empty: {}",

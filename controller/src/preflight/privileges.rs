@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 
 use super::{Error, database_finding, instance_finding, listed};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::postgres::quote;
 
 fn failed(source: tokio_postgres::Error) -> Error {
@@ -26,7 +26,7 @@ fn judge_source(name: &str, superuser: bool, replication: bool, reads_passwords:
     if !replication {
         findings.push(instance_finding(
             Severity::Error,
-            "source_privileges",
+            Code::SourcePrivileges,
             object.clone(),
             "it is neither a superuser nor allowed to replicate, so it can't make replication slots",
             format!("on the source: ALTER ROLE {} WITH REPLICATION; or use a superuser", quote::ident(name)),
@@ -34,7 +34,7 @@ fn judge_source(name: &str, superuser: bool, replication: bool, reads_passwords:
     }
     findings.push(instance_finding(
         Severity::Warning,
-        "source_not_superuser",
+        Code::SourceNotSuperuser,
         object,
         if reads_passwords {
             "it is no superuser: it can block only writers of databases it owns, and end only sessions of roles it is a member of"
@@ -62,7 +62,7 @@ pub(super) async fn destination(client: &Client) -> Result<Vec<Finding>, Error> 
     let name = quote::ident(row.get("name"));
     Ok(vec![instance_finding(
         Severity::Error,
-        "destination_privileges",
+        Code::DestinationPrivileges,
         format!("destination: role {name}"),
         "it is no superuser: roles, databases, subscriptions and the extension can't be made",
         format!("on the destination: ALTER ROLE {name} WITH SUPERUSER; or use a superuser"),
@@ -78,7 +78,7 @@ pub(super) async fn database(client: &Client, database: &str) -> Result<Vec<Find
         findings.push(database_finding(
             Severity::Error,
             database,
-            "database_privileges",
+            Code::DatabasePrivileges,
             format!("database {}", quote::ident(database)),
             format!("the source's role {name} may not make a publication in it"),
             format!("on the source: GRANT CREATE ON DATABASE {} TO {name};", quote::ident(database)),
@@ -90,7 +90,7 @@ pub(super) async fn database(client: &Client, database: &str) -> Result<Vec<Find
         findings.push(database_finding(
             Severity::Error,
             database,
-            "table_privileges",
+            Code::TablePrivileges,
             format!("{foreign_tables} tables"),
             format!(
                 "the source's role {name} is not a member of the owners of {}, and so can't publish them",

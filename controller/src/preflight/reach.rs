@@ -1,7 +1,7 @@
 //! Whether both servers answer at all, with the role and the database that the configuration names.
 
 use super::instance_finding;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::postgres::{Endpoint, Session};
 
 /// Connects to both; or says, for each that can't be reached, why.
@@ -18,7 +18,7 @@ fn finding(side: &str, endpoint: &Endpoint, reason: &str) -> Finding {
     let name = &endpoint.name;
     instance_finding(
         Severity::Error,
-        "unreachable",
+        Code::Unreachable,
         format!("{side} {name}"),
         reason,
         format!(

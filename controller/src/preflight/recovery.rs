@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 
 use super::{Error, instance_finding};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 
 pub(super) async fn check(client: &Client, side: &'static str) -> Result<Vec<Finding>, Error> {
     let row = client
@@ -15,7 +15,7 @@ pub(super) async fn check(client: &Client, side: &'static str) -> Result<Vec<Fin
     }
     Ok(vec![instance_finding(
         Severity::Error,
-        "in_recovery",
+        Code::InRecovery,
         side,
         format!("the {side} is a standby, on which nothing can be created"),
         format!("give its primary as the {side}, or promote it"),

@@ -3,7 +3,7 @@
 use tokio_postgres::{Client, Row};
 
 use super::{Error, SourceNeeds, instance_finding};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 
 struct Room {
     max_slots: i64,
@@ -45,15 +45,16 @@ fn judge(room: &Room, needs: &SourceNeeds) -> Vec<Finding> {
     let mut findings = Vec::new();
     let (streams, passes) = (needs.streams as i64, needs.passes as i64);
     let limits = [
-        ("max_replication_slots", "replication slots", room.max_slots, room.slots - room.own_slots),
-        ("max_wal_senders", "WAL senders", room.max_senders, room.senders - room.own_senders),
+        (Code::MaxReplicationSlots, "replication slots", room.max_slots, room.slots - room.own_slots),
+        (Code::MaxWalSenders, "WAL senders", room.max_senders, room.senders - room.own_senders),
     ];
-    for (parameter, what, limit, others) in limits {
+    for (code, what, limit, others) in limits {
         let needed = others + streams + passes;
         if limit < needed {
+            let parameter = code.as_str();
             findings.push(instance_finding(
                 Severity::Error,
-                parameter,
+                code,
                 format!("source: {parameter}"),
                 format!(
                     "{parameter} is {limit}; needed are {needed}: {others} {what} in use by others, {streams} for the streams, \
@@ -67,7 +68,7 @@ fn judge(room: &Room, needs: &SourceNeeds) -> Vec<Finding> {
     if room.max_connections < needed {
         findings.push(instance_finding(
             Severity::Error,
-            "max_connections",
+            Code::MaxConnections,
             "source: max_connections",
             format!(
                 "the source takes {} connections; needed are {needed}: {} in use by others, {} for the migration",
@@ -79,7 +80,7 @@ fn judge(room: &Room, needs: &SourceNeeds) -> Vec<Finding> {
     if room.max_slot_wal_keep_size != "-1" {
         findings.push(instance_finding(
             Severity::Warning,
-            "max_slot_wal_keep_size",
+            Code::MaxSlotWalKeepSize,
             "source: max_slot_wal_keep_size",
             format!(
                 "the source keeps at most {} of WAL for a slot: one that falls further behind is lost, and its database has to be copied again",
@@ -114,7 +115,7 @@ mod tests {
     }
 
     fn codes(room: &Room, needs: &SourceNeeds) -> Vec<&'static str> {
-        judge(room, needs).iter().map(|finding| finding.code).collect()
+        judge(room, needs).iter().map(|finding| finding.code.as_str()).collect()
     }
 
     #[test]

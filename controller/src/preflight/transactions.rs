@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 
 use super::{Error, instance_finding};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 
 pub(super) async fn check(client: &Client) -> Result<Vec<Finding>, Error> {
     let rows = client
@@ -14,7 +14,7 @@ pub(super) async fn check(client: &Client) -> Result<Vec<Finding>, Error> {
         .iter()
         .map(|row| {
             let kind: &str = row.get("kind");
-            let code = if kind == "prepared" { "prepared_transaction" } else { "long_transaction" };
+            let code = if kind == "prepared" { Code::PreparedTransaction } else { Code::LongTransaction };
             let what: &str = row.get("what");
             instance_finding(
                 Severity::Warning,

@@ -1,14 +1,14 @@
 //! Server versions: sources 10 to 17, destination 18.
 
 use super::instance_finding;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::postgres::ServerVersion;
 
 pub(super) fn source(version: ServerVersion) -> Vec<Finding> {
     if version < ServerVersion::OLDEST_SOURCE {
         return vec![instance_finding(
             Severity::Error,
-            "source_version",
+            Code::SourceVersion,
             "source",
             format!("the source is PostgreSQL {version}; logical replication began with 10"),
             "upgrade the source to PostgreSQL 10 or later first, or move it with pg_dump",
@@ -17,7 +17,7 @@ pub(super) fn source(version: ServerVersion) -> Vec<Finding> {
     if version.at_least(ServerVersion::DESTINATION_MAJOR) {
         return vec![instance_finding(
             Severity::Error,
-            "source_version",
+            Code::SourceVersion,
             "source",
             format!("the source is PostgreSQL {version}; sources are 10 to {}", ServerVersion::DESTINATION_MAJOR - 1),
             "check that source and destination of the mapping are not the wrong way round",
@@ -32,7 +32,7 @@ pub(super) fn destination(version: ServerVersion) -> Vec<Finding> {
     }
     vec![instance_finding(
         Severity::Error,
-        "destination_version",
+        Code::DestinationVersion,
         "destination",
         format!("the destination is PostgreSQL {version}; it has to be {}", ServerVersion::DESTINATION_MAJOR),
         format!("give an instance of PostgreSQL {} as the destination", ServerVersion::DESTINATION_MAJOR),

@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 
 use super::{Error, instance_finding};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 
 pub(super) async fn check(client: &Client) -> Result<Vec<Finding>, Error> {
     let row = client
@@ -19,7 +19,7 @@ fn judge(wal_level: &str) -> Vec<Finding> {
     }
     vec![instance_finding(
         Severity::Error,
-        "wal_level",
+        Code::WalLevel,
         "source: wal_level",
         format!("wal_level is {wal_level}, so that changes can't be decoded"),
         "on the source: ALTER SYSTEM SET wal_level = 'logical'; then restart it",

@@ -3,7 +3,7 @@
 use tokio_postgres::{Client, Row};
 
 use super::{DestinationNeeds, Error, instance_finding};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 
 struct Room {
     max_workers: i64,
@@ -45,29 +45,30 @@ fn judge(room: &Room, needs: &DestinationNeeds) -> Vec<Finding> {
     let workers = room.other_workers + streams;
     let limits = [
         (
-            "max_logical_replication_workers",
+            Code::MaxLogicalReplicationWorkers,
             room.max_workers,
             workers,
             format!("{} for other subscriptions, {streams} for the streams", room.other_workers),
         ),
         (
-            "max_worker_processes",
+            Code::MaxWorkerProcesses,
             room.max_processes,
             room.other_processes + workers,
             format!("{workers} apply workers, {} others", room.other_processes),
         ),
         (
-            "max_active_replication_origins",
+            Code::MaxActiveReplicationOrigins,
             room.max_origins,
             room.other_origins + streams,
             format!("{} in use by others, {streams} for the streams", room.other_origins),
         ),
     ];
-    for (parameter, limit, needed, what_for) in limits {
+    for (code, limit, needed, what_for) in limits {
         if limit < needed {
+            let parameter = code.as_str();
             findings.push(instance_finding(
                 Severity::Error,
-                parameter,
+                code,
                 format!("destination: {parameter}"),
                 format!("{parameter} is {limit}; needed are {needed}: {what_for}"),
                 format!("on the destination: ALTER SYSTEM SET {parameter} = {}; then restart it", needed + 2),
@@ -78,7 +79,7 @@ fn judge(room: &Room, needs: &DestinationNeeds) -> Vec<Finding> {
     if room.max_connections < needed {
         findings.push(instance_finding(
             Severity::Error,
-            "max_connections",
+            Code::MaxConnections,
             "destination: max_connections",
             format!(
                 "the destination takes {} connections; needed are {needed}: {} in use by others, {} for the migration",

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 use super::roles::{self, Fate, RoleStatement, StatementKind};
 use super::{databases, setting};
 use crate::config::{self, RolePolicy};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side};
 use crate::plan::{ObjectName, Section, Statement};
 use crate::postgres::{self, Endpoint, Session, retry};
@@ -127,7 +127,7 @@ async fn execute(session: &Session, statement: &RoleStatement) -> Result<Option<
         Err(error) => Ok(Some(Finding {
             severity: Severity::Error,
             database: String::new(),
-            code: "role_failed",
+            code: Code::RoleFailed,
             object: format!("role {}", statement.role),
             reason: retry::message(&error),
             fix: "make the role on the destination by hand as the statement says, or mend what the message names".to_owned(),
@@ -168,7 +168,7 @@ pub async fn settle_database(
             Err(error) => findings.push(Finding {
                 severity: Severity::Error,
                 database: definition.name.clone(),
-                code: "database_setting_failed",
+                code: Code::DatabaseSettingFailed,
                 object: format!("database {}", definition.name),
                 reason: retry::message(&error),
                 fix: "execute the statement on the destination by hand after mending what the message names".to_owned(),

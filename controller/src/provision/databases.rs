@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use tokio_postgres::{Client, Row};
 
 use super::Setting;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::postgres::{quote, retry};
 
 /// The databases can't be read.
@@ -176,7 +176,7 @@ impl Definition {
         if let Some(tablespace) = &self.tablespace {
             find(
                 Severity::Info,
-                "tablespace_ignored",
+                Code::TablespaceIgnored,
                 format!(
                     "it is in tablespace {} on the source, and goes to the destination's default one",
                     quote::ident(tablespace)
@@ -187,7 +187,7 @@ impl Definition {
         for setting in self.settings.iter().filter(|s| unknown_settings.contains(&s.name)) {
             find(
                 Severity::Warning,
-                "setting_unknown",
+                Code::SettingUnknown,
                 format!(
                     "it has {} = {}, a parameter that PostgreSQL 18 no longer has; it is left out",
                     setting.name, setting.value

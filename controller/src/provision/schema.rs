@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::queue::{Queue, Work};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::plan::{Section, Statement};
 use crate::postgres::{self, Endpoint, Session, retry};
 
@@ -66,7 +66,7 @@ fn failed(database: &str, statement: &Statement, error: &tokio_postgres::Error) 
     Finding {
         severity: Severity::Error,
         database: database.to_owned(),
-        code: "statement_failed",
+        code: Code::StatementFailed,
         object: statement.object.to_string(),
         reason: retry::message(error),
         fix: FIX.to_owned(),
@@ -148,7 +148,7 @@ pub async fn retry(
         .map(|one| Finding {
             severity: Severity::Error,
             database: database.to_owned(),
-            code: "statement_failed",
+            code: Code::StatementFailed,
             object: one.object.clone(),
             reason: one.reason.clone(),
             fix: FIX.to_owned(),

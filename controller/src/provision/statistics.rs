@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row, Statement};
 
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::postgres::{ServerVersion, Session, quote, retry};
 
 /// Names and types of what `statistics.sql` gives of a column, as `pg_restore_attribute_stats` wants it.
@@ -118,7 +118,7 @@ pub fn finding(database: &str, object: String, reason: String) -> Finding {
     Finding {
         severity: Severity::Warning,
         database: database.to_owned(),
-        code: "statistics_left",
+        code: Code::StatisticsLeft,
         object,
         reason,
         fix,

@@ -5,34 +5,34 @@ use std::sync::{Arc, PoisonError};
 
 use serde_json::json;
 
+use super::Context;
 use super::database::{Database, Error};
 use super::decide::Refusal;
 use super::fill::telling_blockers;
 use super::watch::Watcher;
 use crate::copy::table;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::plan::{self, Plan};
 use crate::postgres::{Session, quote};
 use crate::provision::{carry, databases, schema};
-use crate::stream::slot;
-use crate::stream::subscription::{self};
-use crate::stream::{publication, resync};
+use crate::stream::{Names, publication, resync, slot, subscription};
 use crate::{object, preflight};
 
 impl Database {
     pub(super) fn refusal(&self, refusal: Refusal) -> Finding {
+        let slot = |stream: usize| format!("slot {}", self.names[stream].slot);
         let (code, object, reason, fix) = match refusal {
             Refusal::DatabaseExists => return preflight::database_exists(&self.name),
-            Refusal::SlotExists => (
-                "slot_exists",
-                format!("slot {}", self.names.slot),
+            Refusal::SlotExists(stream) => (
+                Code::SlotExists,
+                slot(stream),
                 format!("{} has a replication slot of this name that was not made by this mapping", self.context.source.name),
                 "give the mapping another name, or drop the slot on the source if nobody needs it".to_owned(),
             ),
-            Refusal::SlotLost => (
-                "slot_lost",
-                format!("slot {}", self.names.slot),
+            Refusal::SlotLost(stream) => (
+                Code::SlotLost,
+                slot(stream),
                 "the source has discarded log that the stream still needed (max_slot_wal_keep_size): changes are missing, so the \
                  stream can't go on"
                     .to_owned(),
@@ -42,9 +42,9 @@ impl Database {
                     self.name
                 ),
             ),
-            Refusal::SubscriptionGone => (
-                "subscription_gone",
-                format!("subscription {}", self.names.subscription()),
+            Refusal::SubscriptionGone(stream) => (
+                Code::SubscriptionGone,
+                format!("subscription {}", self.names[stream].subscription()),
                 "the stream's subscription was here and is gone: the database is left as it is, for it may be in use".to_owned(),
                 format!(
                     "if it has been switched over: SELECT migrator.mark_complete('{}'); otherwise drop database {} on the \
@@ -52,9 +52,9 @@ impl Database {
                     self.context.mapping, self.name
                 ),
             ),
-            Refusal::SlotGone => (
-                "slot_gone",
-                format!("slot {}", self.names.slot),
+            Refusal::SlotGone(stream) => (
+                Code::SlotGone,
+                slot(stream),
                 "the stream's slot is no longer on the source: changes may be missing, so the stream can't go on".to_owned(),
                 format!("drop subscription and database {} on the destination, then start again", self.name),
             ),
@@ -123,7 +123,7 @@ impl Database {
         let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
         let policy = self.context.settings.replica_identity;
         let name = self.name.clone();
-        let ours = [self.names.publication.clone()];
+        let ours: Vec<String> = self.names.iter().map(|names| names.publication.clone()).collect();
         let plan = Arc::new(read_plan(self.source().await?, &name, &ours, &effects, policy).await?);
         self.context.board.set_findings(&self.name, "plan", plan.findings.clone());
         self.context.board.database(&self.name, |view| view.statements_total = plan.statements.len());
@@ -188,8 +188,8 @@ impl Database {
         Ok(())
     }
 
-    pub(super) async fn create_slot(&mut self) -> Result<(), Error> {
-        let (names, name) = (self.names.clone(), self.name.clone());
+    pub(super) async fn create_slot(&mut self, stream: usize) -> Result<(), Error> {
+        let (names, name) = (self.names[stream].clone(), self.name.clone());
         ledger::record(&self.context.control, &self.context.mapping, Side::Source, &name, Kind::Slot, &names.slot, &json!({}))
             .await?;
         let context = self.context.clone();
@@ -199,34 +199,23 @@ impl Database {
         Ok(())
     }
 
-    pub(super) async fn subscribe(&mut self) -> Result<(), Error> {
+    pub(super) async fn subscribe(&mut self, stream: usize) -> Result<(), Error> {
         let context = &self.context;
-        ledger::record(
-            &context.control,
-            &context.mapping,
-            Side::Destination,
-            &self.name,
-            Kind::Subscription,
-            self.names.subscription(),
-            &json!({}),
-        )
-        .await?;
-        subscription::create(&context.destination, &self.name, &context.source, &self.name, &self.names).await?;
-        self.note_subscription().await
+        let names = &self.names[stream];
+        self.record_subscription(names).await?;
+        subscription::create(&context.destination, &self.name, &context.source, &self.name, names).await?;
+        self.note_subscription(names).await
+    }
+
+    async fn record_subscription(&self, names: &Names) -> Result<i64, Error> {
+        let Context { control, mapping, .. } = &self.context;
+        let kind = Kind::Subscription;
+        Ok(ledger::record(control, mapping, Side::Destination, &self.name, kind, names.subscription(), &json!({})).await?)
     }
 
     /// From here on the tables may hold rows.
-    pub(super) async fn note_subscription(&self) -> Result<(), Error> {
-        let effect = ledger::record(
-            &self.context.control,
-            &self.context.mapping,
-            Side::Destination,
-            &self.name,
-            Kind::Subscription,
-            self.names.subscription(),
-            &json!({}),
-        )
-        .await?;
+    pub(super) async fn note_subscription(&self, names: &Names) -> Result<(), Error> {
+        let effect = self.record_subscription(names).await?;
         Ok(ledger::amend(&self.context.control, effect, &json!({ "made": true })).await?)
     }
 
@@ -242,8 +231,7 @@ impl Database {
             let context = &self.context;
             let detached = async {
                 let failed = |e| resync::Error::Statement(e);
-                let Some(found) = subscription::observe(&destination, &names).await.map_err(failed)? else { return Ok(0) };
-                let detached = resync::detach(&mut destination, &names, found, order.table.as_deref()).await?;
+                let detached = resync::detach(&mut destination, &names, order.table.as_deref()).await?;
                 // A table that was made anew on the source is not in the publication: it is put in again.
                 let mut tables = table::read(source).await.map_err(failed)?;
                 tables.retain(|t| detached.contains(&(t.schema.clone(), t.name.clone())));

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use super::request::{self, Kind, Stage};
 use crate::config::{self, Config};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::ledger;
 use crate::monitor::projection::{self, Projection};
 use crate::postgres::{Endpoint, Session};
 use crate::provision::control;
+use crate::stream::Names;
 use crate::{cutover, preflight};
 
 use super::mapping::{Error, Mapping, doing};
@@ -86,7 +87,7 @@ impl Mapping {
             found.source.push(Finding {
                 severity: Severity::Error,
                 database: String::new(),
-                code: "no_database",
+                code: Code::NoDatabase,
                 object: format!("mapping {}", self.name),
                 reason: "no database of the source is selected".to_owned(),
                 fix: format!("look at [mappings.{}] databases.include and databases.exclude", self.name),
@@ -113,7 +114,7 @@ impl Mapping {
     pub(super) fn roles_refused(&self) -> Option<String> {
         let view = self.board.lock();
         let found: Vec<Finding> =
-            view.findings.get("roles").into_iter().flatten().filter(|f| f.code == "role_exists").cloned().collect();
+            view.findings.get("roles").into_iter().flatten().filter(|f| f.code == Code::RoleExists).cloned().collect();
         reasons(&found)
     }
 }
@@ -149,16 +150,18 @@ pub async fn instance_findings(
     // Each worker has a session on both sides; a database has two more, and a mapping four.
     let connections = settings.copy_workers + settings.index_workers + 2 * selected.len() + 4;
     let prefix = format!("pg_migrator_{mapping}_");
+    let streams =
+        selected.iter().map(|(oid, name)| Names::of_database(mapping, name, *oid, effects, settings.streams).len()).sum();
     let names: BTreeSet<String> = selected.iter().map(|(_, name)| name.clone()).collect();
     let ours = effects.iter().filter(|e| e.kind == ledger::Kind::Database).map(|e| e.object.clone()).collect();
     let at_source = preflight::SourceNeeds {
-        streams: selected.len(),
+        streams,
         passes: settings.copy_workers.min(selected.len()),
         connections,
         slot_prefix: prefix.clone(),
     };
     let at_destination =
-        preflight::DestinationNeeds { streams: selected.len(), connections, subscription_prefix: prefix, databases: names, ours };
+        preflight::DestinationNeeds { streams, connections, subscription_prefix: prefix, databases: names, ours };
     Ok(Before {
         source: preflight::source(source, source.version(), &at_source).await?,
         destination: preflight::destination(destination, destination.version(), &at_destination).await?,

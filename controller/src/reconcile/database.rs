@@ -10,14 +10,14 @@ use super::decide::{self, Step};
 use super::watch::{Outcome, Watcher};
 use super::{Context, Mode};
 use crate::copy::{Table, pass};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self};
 use crate::monitor::board::Phase;
 use crate::plan::Plan;
 use crate::postgres::{self, Session, retry};
 use crate::provision::{carry, schema};
 use crate::stream::slot;
-use crate::stream::subscription::{self, Subscription};
+use crate::stream::subscription;
 use crate::stream::{Names, publication};
 use crate::{object, preflight};
 
@@ -87,7 +87,10 @@ pub struct Database {
     pub(super) context: Context,
     /// Its name, the same on both sides.
     pub(super) name: String,
-    pub(super) names: Names,
+    /// OID of the database on the source.
+    pub(super) source_oid: u32,
+    /// The names of its streams.
+    pub(super) names: Vec<Names>,
     pub(super) mode: watch::Receiver<Mode>,
     pub(super) source: Option<Session>,
     pub(super) destination: Option<Session>,
@@ -126,11 +129,11 @@ impl Cooling {
 impl Database {
     /// A database that nothing is known of yet.
     pub fn new(context: Context, name: String, source_oid: u32, mode: watch::Receiver<Mode>) -> Self {
-        let names = Names::new(&context.mapping, source_oid);
         Self {
             context,
             name,
-            names,
+            source_oid,
+            names: Vec::new(),
             mode,
             source: None,
             destination: None,
@@ -192,7 +195,7 @@ impl Database {
             vec![Finding {
                 severity,
                 database: self.name.clone(),
-                code: "step_failed",
+                code: Code::StepFailed,
                 object: self.name.clone(),
                 reason: error.to_string(),
                 fix: "it is tried again by itself; if it stays, mend what the message names".to_owned(),
@@ -203,7 +206,10 @@ impl Database {
 
     /// One round. Gives how long to wait before the next one, if at all.
     async fn step(&mut self) -> Result<Option<Duration>, Error> {
-        self.carry_out_orders().await?;
+        if self.has_orders() {
+            self.know_streams().await?;
+            self.carry_out_orders().await?;
+        }
         let picture = self.observe().await?;
         let step = decide::decide(&picture.observed);
         tracing::debug!(?step, observed = ?picture.observed, "decided");
@@ -239,14 +245,16 @@ impl Database {
                 board.set_phase(&self.name, Phase::Connecting);
                 self.publish().await?;
             }
-            Step::CreateSlot => {
+            Step::CreateSlot(stream) => {
                 board.set_phase(&self.name, Phase::Connecting);
-                self.create_slot().await?;
+                self.create_slot(stream).await?;
             }
-            Step::Subscribe => self.subscribe().await?,
-            Step::Disable => {
-                let name = self.names.slot.clone();
-                subscription::disable(self.destination().await?, &name).await?;
+            Step::Subscribe(stream) => self.subscribe(stream).await?,
+            Step::Disable(streams) => {
+                for stream in streams {
+                    let name = self.names[stream].slot.clone();
+                    subscription::disable(self.destination().await?, &name).await?;
+                }
                 self.finished = false;
             }
             Step::Copy => {
@@ -257,10 +265,13 @@ impl Database {
                 self.context.board.set_phase(&self.name, Phase::Building);
                 self.build_rest(&picture.attached).await?;
             }
-            Step::Enable => {
-                let names = self.names.clone();
-                subscription::enable(self.destination().await?, &names).await?;
-                self.context.board.event(&self.name, "info", "the stream is enabled".to_owned());
+            Step::Enable(streams) => {
+                for stream in streams {
+                    let names = self.names[stream].clone();
+                    subscription::enable(self.destination().await?, &names).await?;
+                    let message = format!("the stream {} is enabled", names.subscription());
+                    self.context.board.event(&self.name, "info", message);
+                }
                 self.watcher = Watcher::default();
             }
             Step::Finish => {
@@ -268,9 +279,8 @@ impl Database {
                 self.finish().await?;
             }
             Step::Watch => {
-                if let Some(subscription) = picture.subscription {
-                    self.watch(subscription).await?;
-                }
+                // Each has its subscription: else there would be something to do.
+                self.watch(&picture.subscriptions.iter().flatten().map(|s| s.oid).collect::<Vec<_>>()).await?;
             }
         }
         Ok(None)
@@ -299,7 +309,7 @@ impl Database {
     }
 
     /// Looks after the stream, tick by tick, until there is something else to decide.
-    async fn watch(&mut self, subscription: Subscription) -> Result<(), Error> {
+    async fn watch(&mut self, subscriptions: &[u32]) -> Result<(), Error> {
         let context = self.context.clone();
         let names = self.names.clone();
         loop {
@@ -312,7 +322,7 @@ impl Database {
                 context: &context,
                 database: &self.name,
                 names: &names,
-                subscription: subscription.oid,
+                subscriptions,
                 source,
                 destination,
             };

@@ -1,5 +1,6 @@
 //! Filling: the steps that bring rows and what is built on them: a pass with the indexes behind it, and the finish.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,20 +9,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use super::database::{Cooling, Database, Error};
 use super::observe::Picture;
 use super::{Context, Mode};
-use crate::copy::{self, pass};
-use crate::finding::{Finding, Severity};
+use crate::copy::{self, Table, pass};
+use crate::finding::{Code, Finding, Severity};
 use crate::monitor::board::TableStage;
 use crate::plan::{Plan, Section};
 use crate::provision::{schema, statistics};
-use crate::stream::slot;
-use crate::stream::subscription::{self};
+use crate::stream::{slot, subscription};
 
 /// Statements that failed are tried once more after this long.
 const FINISH_AGAIN_AFTER: Duration = Duration::from_mins(2);
 
 impl Database {
     pub(super) async fn copy(&mut self, picture: Picture) -> Result<(), Error> {
-        let Some(subscription) = picture.subscription else { return Ok(()) };
         self.built = false;
         self.finished = false;
         let plan = self.plan().await?;
@@ -29,29 +28,36 @@ impl Database {
         let name = self.name.clone();
         let board = context.board.clone();
         let split_above = context.settings.split_above;
-        let width = pass::width(&picture.to_copy, context.settings.copy_workers, split_above);
+        let subscription_of = |stream: usize| picture.subscriptions[stream].map(|s| s.oid);
+        let subscriptions: HashMap<u32, u32> =
+            picture.to_copy.iter().filter_map(|(t, stream)| Some((t.oid, subscription_of(*stream)?))).collect();
+        let to_copy: Vec<Table> = picture.to_copy.into_iter().map(|(table, _)| table).collect();
+        let width = pass::width(&to_copy, context.settings.copy_workers, split_above);
         let (permits, workers) = take_permits(&context.copy_permits, width).await;
         let (build_permits, builders) = take_permits(&context.build_permits, plan.statements.len()).await;
-        let total = picture.to_copy.len();
+        let total = to_copy.len();
         board.database(&name, |view| {
             view.copy_began = Some(Instant::now());
             view.bytes_at_start = view.bytes().1;
             view.statements_done = plan.statements.iter().filter(|s| s.section == Section::BeforeData).count();
         });
+        // Whether a stream ran before or was stopped by somebody who is gone: its worker must have come to rest.
+        let stopping: HashSet<u32> = subscriptions.values().copied().collect();
+        for subscription in stopping {
+            subscription::await_stopped(self.destination().await?, subscription)
+                .await
+                .map_err(Error::doing("waiting for the apply worker to stop"))?;
+        }
         let settings = pass::Settings {
             source: context.source.clone(),
             source_database: name.clone(),
             destination: context.destination.clone(),
             destination_database: name.clone(),
             control_database: context.control_database.clone(),
-            subscription: subscription.oid,
+            subscriptions: Arc::new(subscriptions),
             max_snapshot_age: context.settings.max_snapshot_age,
             split_above,
         };
-        // Whether the stream ran before or was stopped by somebody who is gone: its worker must have come to rest.
-        subscription::await_stopped(self.destination().await?, subscription.oid)
-            .await
-            .map_err(Error::doing("waiting for the apply worker to stop"))?;
         let (events, mut happened) = mpsc::unbounded_channel();
         let (signals, mut signalled) = mpsc::unbounded_channel();
         for &(table, bytes) in &picture.attached {
@@ -63,7 +69,7 @@ impl Database {
         let mut attached = 0;
         let mut failed = Vec::new();
         let copying = async {
-            let pass = telling_blockers(&context, &name, copy::pass::run(&settings, picture.to_copy, workers, &events, &stopped));
+            let pass = telling_blockers(&context, &name, copy::pass::run(&settings, to_copy, workers, &events, &stopped));
             let result = pass.await;
             drop(events);
             result
@@ -198,7 +204,7 @@ fn note_event(
                 Finding {
                     severity: Severity::Error,
                     database: database.to_owned(),
-                    code: "copy_failed",
+                    code: Code::CopyFailed,
                     object: table.label(),
                     reason,
                     fix: "mend what the message names; the table is tried again by itself, at growing intervals".to_owned(),

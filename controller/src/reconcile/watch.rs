@@ -43,17 +43,17 @@ pub struct Watcher {
     sequences_error: Option<String>,
 }
 
-/// A stream to be looked at.
+/// The streams of a database, to be looked at as one: it is as far as the last of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Stream<'a> {
     /// The mapping.
     pub context: &'a Context,
     /// The database.
     pub database: &'a str,
-    /// What is ours in it.
-    pub names: &'a Names,
-    /// OID of the subscription.
-    pub subscription: u32,
+    /// The names of its streams.
+    pub names: &'a [Names],
+    /// OIDs of their subscriptions.
+    pub subscriptions: &'a [u32],
     /// Session on the source's database.
     pub source: &'a Session,
     /// Session on the destination's database.
@@ -71,13 +71,13 @@ pub enum Outcome {
     Changed,
 }
 
-/// The statement that asks how the stream's worker does. The worker's errors are counted since the statistics were reset.
+/// The statement that asks how the streams' workers do. Their errors are counted since the statistics were reset.
 const WORKER: &str = "
-    SELECT s.subenabled,
-           EXISTS (SELECT FROM pg_catalog.pg_stat_subscription w
-                   WHERE w.subid = s.oid AND w.pid IS NOT NULL AND w.relid IS NULL) AS running,
-           COALESCE((SELECT apply_error_count FROM pg_catalog.pg_stat_subscription_stats t WHERE t.subid = s.oid), 0) AS errors
-    FROM pg_catalog.pg_subscription s WHERE s.oid = $1";
+    SELECT count(*) FILTER (WHERE s.subenabled) AS enabled,
+           COALESCE(bool_and(EXISTS (SELECT FROM pg_catalog.pg_stat_subscription w
+                                     WHERE w.subid = s.oid AND w.pid IS NOT NULL AND w.relid IS NULL)), false) AS running,
+           COALESCE(sum((SELECT apply_error_count FROM pg_catalog.pg_stat_subscription_stats t WHERE t.subid = s.oid)), 0)::bigint AS errors
+    FROM pg_catalog.pg_subscription s WHERE s.oid = ANY ($1)";
 
 const SOURCE: &str = "
     SELECT pg_catalog.pg_current_wal_lsn() AS lsn,
@@ -92,17 +92,20 @@ pub async fn emit_marker(source: &Client, text: &str) -> Result<Lsn, tokio_postg
 impl Watcher {
     /// Looks once. `statements_open` is what the plan still has to do.
     pub async fn tick(&mut self, stream: &Stream<'_>, statements_open: usize) -> Result<Outcome, tokio_postgres::Error> {
-        let Stream { context, database, names, subscription, source, destination } = *stream;
+        let Stream { context, database, names, subscriptions, source, destination } = *stream;
         let now = Instant::now();
         let slow = self.ticks.is_multiple_of(SLOW_TICKS);
         self.ticks += 1;
 
-        let worker = destination.query_opt(WORKER, &[&subscription]).await?;
-        let Some(worker) = worker.filter(|row| row.get("subenabled")) else { return Ok(Outcome::Changed) };
+        let worker = destination.query_one(WORKER, &[&subscriptions]).await?;
+        if worker.get::<_, i64>("enabled") != subscriptions.len() as i64 {
+            return Ok(Outcome::Changed);
+        }
         let at_source = source.query_one(SOURCE, &[]).await?;
         let source_lsn: Lsn = at_source.get("lsn");
-        let observed = slot::observe(source, names).await?;
-        let Slot::Present { active, confirmed, restart } = observed else { return Ok(Outcome::Changed) };
+        let Some((active, confirmed, restart)) = last_of(&slot::observe_all(source, names).await?) else {
+            return Ok(Outcome::Changed);
+        };
 
         self.clock.note(now, source_lsn);
         let lag = Lag {
@@ -121,13 +124,17 @@ impl Watcher {
 
         let was_in_step = self.in_step();
         if slow || !was_in_step {
-            self.states = subscription::tables(destination, subscription).await?;
+            let mut states = HashMap::new();
+            for subscription in subscriptions {
+                states.extend(subscription::tables(destination, *subscription).await?);
+            }
+            self.states = states;
         }
         let mut tables_of_source = None;
         if slow {
             let (ours, theirs) = (table::read(source).await?, table::read(destination).await?);
-            let published = publication::observe(source, names).await?;
-            self.drift = drift(&ours, &theirs, &self.states, &published.tables);
+            let published = publication::observe_all(source, names).await?;
+            self.drift = drift(&ours, &theirs, &self.states, &publication::tables(&published));
             tables_of_source = Some(ours);
         }
         let sequences_error = self.carry_sequences(source, destination, slow).await;
@@ -252,6 +259,16 @@ impl Watcher {
     }
 }
 
+/// Whether all slots are in use, and the positions of the one that is least far; none if one is not usable.
+fn last_of(slots: &[Slot]) -> Option<(bool, Lsn, Lsn)> {
+    let mut last: Option<(bool, Lsn, Lsn)> = None;
+    for slot in slots {
+        let Slot::Present { active, confirmed, restart } = *slot else { return None };
+        last = Some(last.map_or((active, confirmed, restart), |(a, c, r)| (a && active, c.min(confirmed), r.min(restart))));
+    }
+    last
+}
+
 /// How the two sides' tables differ, in words, a few of them.
 pub fn drift(
     source: &[Table],
@@ -352,6 +369,14 @@ mod tests {
         assert!(drift(&source, &destination, &attached, &HashSet::from([1])).is_empty());
         let told = drift(&source, &destination, &attached, &HashSet::from([2]));
         assert!(told.len() == 1 && told[0].contains("not in our publication"), "{told:?}");
+    }
+
+    #[test]
+    fn streams_are_as_far_as_the_last_of_them() {
+        let slot = |active, confirmed, restart| Slot::Present { active, confirmed: Lsn(confirmed), restart: Lsn(restart) };
+        assert_eq!(last_of(&[slot(true, 9, 3), slot(true, 7, 5)]), Some((true, Lsn(7), Lsn(3))));
+        assert_eq!(last_of(&[slot(true, 9, 3), slot(false, 9, 3)]), Some((false, Lsn(9), Lsn(3))));
+        assert_eq!(last_of(&[slot(true, 9, 3), Slot::Lost]), None);
     }
 
     #[test]

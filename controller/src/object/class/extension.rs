@@ -2,7 +2,7 @@
 
 use tokio_postgres::Row;
 
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
@@ -30,7 +30,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         catalog.findings.push(Finding {
             severity: Severity::Info,
             database: String::new(),
-            code: "extension_configuration",
+            code: Code::ExtensionConfiguration,
             object: format!("extension {}", ident(&name)),
             reason: format!("users may keep rows in tables that the extension made: {}", configuration.join(", ")),
             fix: "compare these tables on both sides before the cutover, and copy the rows that users added".to_owned(),

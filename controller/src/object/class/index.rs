@@ -6,7 +6,7 @@
 use tokio_postgres::Row;
 
 use super::table::relation_exists;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::object::{Beyond, Catalog, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
@@ -47,7 +47,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         catalog.findings.push(Finding {
             severity: Severity::Warning,
             database: String::new(),
-            code: "index_invalid",
+            code: Code::IndexInvalid,
             object: format!("index {}", qualified(&schema, &name)),
             reason: format!("the index on {target} is not valid on the source (a concurrent build failed or is under way) and is not carried over"),
             fix: format!("REINDEX INDEX {} or DROP INDEX it on the source", qualified(&schema, &name)),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use tokio_postgres::Row;
 
 use super::foreign_data_wrapper::HIDDEN;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
@@ -41,7 +41,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     let finding = |reason: String, fix: String| Finding {
         severity: Severity::Warning,
         database: String::new(),
-        code: "subscription",
+        code: Code::Subscription,
         object: format!("subscription {}", ident(&name)),
         reason,
         fix,

@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 
 use super::column::{Column, options_list};
 use super::foreign_data_wrapper::Options;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, ReplicaIdentity, Section};
@@ -121,7 +121,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         catalog.findings.push(Finding {
             severity: Severity::Warning,
             database: String::new(),
-            code: "partition_identity",
+            code: Code::PartitionIdentity,
             object: name.to_string(),
             reason: format!("column {} of this partition has a sequence of its own as an identity, which 17 and later refuse", ident(&column)),
             fix: "the column is made without it; if rows are inserted into the partition itself, make the partitioned table's column an identity"
@@ -135,7 +135,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
             catalog.findings.push(Finding {
                 severity: Severity::Warning,
                 database: String::new(),
-                code: "with_oids",
+                code: Code::WithOids,
                 object: name.to_string(),
                 reason: "the table was made WITH OIDS; its hidden column oid does not exist from version 12 on".to_owned(),
                 fix: "if anything reads that column, copy it to an ordinary column on the source first".to_owned(),

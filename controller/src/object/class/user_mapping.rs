@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 
 use super::foreign_data_wrapper::Options;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::object::{Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft, Part};
 use crate::plan::{ObjectName, Section};
@@ -45,7 +45,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         catalog.findings.push(Finding {
             severity: Severity::Warning,
             database: String::new(),
-            code: "user_mapping_options",
+            code: Code::UserMappingOptions,
             object: format!("user mapping {target}"),
             reason: "the role that reads the source may not see this user mapping's options; it is made without them".to_owned(),
             fix: format!("on the destination: ALTER USER MAPPING {target} OPTIONS (…), or read the source as a superuser"),

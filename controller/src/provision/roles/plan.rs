@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{BOOTSTRAP_SUPERUSER, Membership, Password, Role, Roles};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::postgres::{ServerVersion, quote};
 
 /// What to do about a role of the source whose name the destination has already.
@@ -147,7 +147,7 @@ impl Planner<'_> {
             (Fate::Created | Fate::Merged, Some(present)) => self.merge(role, present, fate),
             (Fate::Failed, _) => self.find(
                 Severity::Error,
-                "role_exists",
+                Code::RoleExists,
                 &role.name,
                 "the destination has a role of this name already, and roles = \"fail\" asks to stop then".to_owned(),
                 "rename or drop the destination's role, or set roles = \"merge\" or \"skip\" for this mapping".to_owned(),
@@ -196,7 +196,7 @@ impl Planner<'_> {
         if role.oid == BOOTSTRAP_SUPERUSER {
             self.find(
                 Severity::Info,
-                "bootstrap_superuser",
+                Code::BootstrapSuperuser,
                 &role.name,
                 "the source's first superuser has another name than the destination's; it is made as an ordinary superuser there"
                     .to_owned(),
@@ -206,7 +206,7 @@ impl Planner<'_> {
         if role.createrole && !role.superuser && !self.options.source_version.at_least(16) {
             self.find(
                 Severity::Info,
-                "createrole_restricted",
+                Code::CreateroleRestricted,
                 &role.name,
                 "since PostgreSQL 16 CREATEROLE allows managing only roles that one has ADMIN OPTION on; before, any role but superusers"
                     .to_owned(),
@@ -223,7 +223,7 @@ impl Planner<'_> {
                 if hash.expose_secret().starts_with("md5") {
                     self.find(
                         Severity::Info,
-                        "md5_password",
+                        Code::Md5Password,
                         &role.name,
                         "its password is stored as an MD5 hash, which PostgreSQL 18 still takes but a later version will not"
                             .to_owned(),
@@ -251,7 +251,7 @@ impl Planner<'_> {
                 };
                 self.find(
                     severity,
-                    "role_password_unreadable",
+                    Code::RolePasswordUnreadable,
                     &role.name,
                     reason.to_owned(),
                     format!(
@@ -301,7 +301,7 @@ impl Planner<'_> {
             if wanted && !has {
                 self.find(
                     Severity::Warning,
-                    "role_lacks_attribute",
+                    Code::RoleLacksAttribute,
                     &role.name,
                     format!("the source's role is {word}, the destination's role of the same name is not, and is not made so"),
                     format!("ALTER ROLE {} WITH {word};", quote::ident(&role.name)),
@@ -324,7 +324,7 @@ impl Planner<'_> {
         if !kept.is_empty() {
             self.find(
                 Severity::Info,
-                "role_differs",
+                Code::RoleDiffers,
                 &role.name,
                 format!("the destination's role of this name keeps its own {}", kept.join(", ")),
                 "nothing, if both names mean the same user; otherwise rename one of them".to_owned(),
@@ -367,7 +367,7 @@ impl Planner<'_> {
                 let place = setting.database.as_ref().map_or(String::new(), |d| format!(" in database {}", quote::ident(d)));
                 self.find(
                     Severity::Warning,
-                    "setting_unknown",
+                    Code::SettingUnknown,
                     &setting.role,
                     format!(
                         "it has {} = {}{place}, a parameter that PostgreSQL 18 no longer has; it is left out",
@@ -428,7 +428,7 @@ impl Planner<'_> {
         for membership in memberships {
             self.find(
                 Severity::Info,
-                "membership_grantor",
+                Code::MembershipGrantor,
                 &membership.member,
                 format!(
                     "its membership in {} was granted by {}, who can't grant it on the destination; it is granted by the destination's first superuser",
@@ -451,7 +451,7 @@ impl Planner<'_> {
             if name.starts_with("pg_") && !self.existing.predefined.contains(name) {
                 self.find(
                     Severity::Warning,
-                    "predefined_role_missing",
+                    Code::PredefinedRoleMissing,
                     &membership.member,
                     format!(
                         "its membership in {} is left out: the destination has no predefined role {}",
@@ -500,7 +500,7 @@ impl Planner<'_> {
         self.plan.statements.push(plain(&membership.member, kind, sql));
     }
 
-    fn find(&mut self, severity: Severity, code: &'static str, role: &str, reason: String, fix: String) {
+    fn find(&mut self, severity: Severity, code: Code, role: &str, reason: String, fix: String) {
         self.plan.findings.push(Finding {
             severity,
             database: String::new(),

@@ -52,7 +52,7 @@ fn printed(plan: &RolePlan) -> Vec<&str> {
 }
 
 fn codes(plan: &RolePlan) -> Vec<&str> {
-    plan.findings.iter().map(|f| f.code).collect()
+    plan.findings.iter().map(|f| f.code.as_str()).collect()
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn an_unreadable_password_becomes_the_fallback_and_a_finding() {
 
     let planned = plan(&source, &instance(vec![]), &options(Policy::Merge));
     assert!(!planned.statements[0].sql.expose_secret().contains("PASSWORD"));
-    assert_eq!((planned.findings[0].code, planned.findings[0].severity), ("role_password_unreadable", Severity::Error));
+    assert_eq!((planned.findings[0].code.as_str(), planned.findings[0].severity), ("role_password_unreadable", Severity::Error));
 }
 
 #[test]

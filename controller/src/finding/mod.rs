@@ -1,4 +1,9 @@
-//! Findings: what an operator should know or do, with object, reason and fix.
+//! Findings: what an operator should know or do, with object, reason and fix. Their kinds are listed in [`code`].
+
+pub mod code;
+pub mod document;
+
+pub use code::Code;
 
 use serde::Serialize;
 
@@ -32,8 +37,8 @@ pub struct Finding {
     pub severity: Severity,
     /// The database it is about; empty for the whole mapping.
     pub database: String,
-    /// A stable code a kind: `wal_level`, `database_exists`, `statement_failed`, …
-    pub code: &'static str,
+    /// What kind it is: `wal_level`, `database_exists`, `statement_failed`, …
+    pub code: Code,
     /// The object, named so that an operator finds it.
     pub object: String,
     /// What is the matter, with the server's own words where there are any.

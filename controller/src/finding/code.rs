@@ -1,0 +1,319 @@
+//! The kinds of findings: one list, of which the type [`Code`] and the page `docs/findings.md` are made.
+//!
+//! A new kind is one entry of the list: a variant, its name (the variant in snake case), the severities that it may have, what
+//! it means, and what to do. Names are stable: scripts and alerts know them.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::Severity::{self, Error, Info, Warning};
+
+/// One kind of findings, as documented.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition {
+    /// The kind.
+    pub code: Code,
+    /// How much findings of this kind may matter.
+    pub severities: &'static [Severity],
+    /// What is the matter.
+    pub meaning: &'static str,
+    /// What an operator does about it.
+    pub remedy: &'static str,
+}
+
+macro_rules! codes {
+    ($($group:literal { $($variant:ident $name:literal [$($severity:ident),+]: $meaning:literal => $remedy:literal;)+ })+) => {
+        /// The kind of a finding.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $($(
+                #[doc = $meaning]
+                $variant,
+            )+)+
+        }
+
+        impl Code {
+            /// The name in output, in `migrator.findings` and in the documentation.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $($(Self::$variant => $name,)+)+
+                }
+            }
+        }
+
+        /// All kinds, by what they are about.
+        pub const GROUPS: &[(&str, &[Definition])] = &[
+            $(($group, &[
+                $(Definition { code: Code::$variant, severities: &[$($severity),+], meaning: $meaning, remedy: $remedy },)+
+            ]),)+
+        ];
+    };
+}
+
+codes! {
+    "Reaching the servers" {
+        Unreachable "unreachable" [Error]:
+            "A server, or a database on it, can't be connected to."
+            => "Look at host, port, user, password and sslmode of the instance, at pg_hba.conf there, and whether the server runs.";
+        CheckFailed "check_failed" [Error]:
+            "A check could not be carried out."
+            => "Mend what the message names, and check again.";
+        PlanFailed "plan_failed" [Error]:
+            "A database's catalogs could not be read."
+            => "Mend what the message names, and check again.";
+        NoDatabase "no_database" [Error]:
+            "The mapping selects no database of the source."
+            => "Look at databases.include and databases.exclude of the mapping.";
+    }
+    "The source instance" {
+        SourceVersion "source_version" [Error]:
+            "The source is older than PostgreSQL 10, or newer than 17."
+            => "Upgrade it first; if it is newer, source and destination may be the wrong way round.";
+        InRecovery "in_recovery" [Error]:
+            "A standby is named as source or destination."
+            => "Name its primary, or promote it.";
+        WalLevel "wal_level" [Error]:
+            "The source's WAL does not hold what logical decoding needs."
+            => "On the source: ALTER SYSTEM SET wal_level = 'logical'; then restart it.";
+        MaxReplicationSlots "max_replication_slots" [Error]:
+            "The source has too few replication slots left for the streams and for the copy."
+            => "Raise max_replication_slots on the source and restart it.";
+        MaxWalSenders "max_wal_senders" [Error]:
+            "The source has too few WAL senders left."
+            => "Raise max_wal_senders on the source and restart it.";
+        MaxConnections "max_connections" [Error]:
+            "A server takes too few connections for the workers of the mapping."
+            => "Raise max_connections there and restart it, or lower copy_workers.";
+        MaxSlotWalKeepSize "max_slot_wal_keep_size" [Warning]:
+            "The source limits how much WAL it keeps for a slot; a stream that falls further behind is lost."
+            => "If the disk allows, set it to -1 until the migration is complete.";
+        SourcePrivileges "source_privileges" [Error]:
+            "Our role on the source may not replicate."
+            => "Give it REPLICATION, or use a superuser.";
+        SourceNotSuperuser "source_not_superuser" [Warning]:
+            "Our role on the source is no superuser, and so can't see or do some things."
+            => "Use a superuser if there is one; else set fallback_password, and stop the writers yourself at cutover.";
+        PreparedTransaction "prepared_transaction" [Warning]:
+            "A prepared transaction is open on the source; the copy can't begin before it has ended."
+            => "COMMIT PREPARED or ROLLBACK PREPARED it.";
+        LongTransaction "long_transaction" [Warning]:
+            "A transaction on the source has been open for a minute or more; the copy can't begin before it has ended."
+            => "Let it end, or end its session.";
+    }
+    "The destination instance" {
+        DestinationVersion "destination_version" [Error]:
+            "The destination is not PostgreSQL 18."
+            => "Name an instance of PostgreSQL 18.";
+        DestinationPrivileges "destination_privileges" [Error]:
+            "Our role on the destination is no superuser."
+            => "Use a superuser there.";
+        ExtensionMigrator "extension_migrator" [Error]:
+            "The extension migrator is not installed on the destination's machine, or in another version."
+            => "On that machine: make install PG_CONFIG=/path/to/pg_config.";
+        ExtensionDblink "extension_dblink" [Error]:
+            "The extension dblink is not installed on the destination's machine."
+            => "Install PostgreSQL's contrib modules for 18.";
+        MaxLogicalReplicationWorkers "max_logical_replication_workers" [Error]:
+            "The destination has too few apply workers."
+            => "Raise max_logical_replication_workers on the destination and restart it.";
+        MaxWorkerProcesses "max_worker_processes" [Error]:
+            "The destination has too few background workers."
+            => "Raise max_worker_processes on the destination and restart it.";
+        MaxActiveReplicationOrigins "max_active_replication_origins" [Error]:
+            "The destination has too few replication origins."
+            => "Raise max_active_replication_origins on the destination and restart it.";
+    }
+    "Roles" {
+        RoleExists "role_exists" [Error]:
+            "The destination has a role of this name, and roles = \"fail\" asks to stop then."
+            => "Rename or drop the destination's role, or set roles = \"merge\" or \"skip\".";
+        RoleLacksAttribute "role_lacks_attribute" [Warning]:
+            "The source's role has an attribute of power that the destination's role of the same name lacks; it is not given."
+            => "Give it by hand if both names mean the same user.";
+        RoleDiffers "role_differs" [Info]:
+            "The destination's role of this name keeps its own password, validity or connection limit."
+            => "Nothing, if both names mean the same user; otherwise rename one.";
+        RolePasswordUnreadable "role_password_unreadable" [Error, Warning]:
+            "A role's password hash can't be read on the source."
+            => "Let our role read pg_authid, set fallback_password, or set the password after the migration.";
+        Md5Password "md5_password" [Info]:
+            "A role's password is stored as an MD5 hash, which a later version than 18 will not take any more."
+            => "Set the password anew after the migration.";
+        BootstrapSuperuser "bootstrap_superuser" [Info]:
+            "The source's first superuser has another name than the destination's, and is made as an ordinary superuser."
+            => "Nothing; drop it after the migration if nobody uses it.";
+        CreateroleRestricted "createrole_restricted" [Info]:
+            "Since version 16 CREATEROLE manages only roles on which one has ADMIN OPTION."
+            => "Grant the role those that it manages, WITH ADMIN OPTION.";
+        MembershipGrantor "membership_grantor" [Info]:
+            "Who granted a membership can't grant it on the destination; the destination's first superuser does."
+            => "Nothing.";
+        PredefinedRoleMissing "predefined_role_missing" [Warning]:
+            "A membership is left out, since version 18 does not have this predefined role."
+            => "Look in the release notes for what took its place.";
+        RoleFailed "role_failed" [Error]:
+            "A statement about a role failed on the destination."
+            => "Make the role by hand as the statement says, or mend what the message names.";
+    }
+    "Databases" {
+        DatabaseExists "database_exists" [Error]:
+            "The destination has a database of this name that was not made for this mapping; it is left alone."
+            => "Exclude it, or rename the destination's.";
+        DatabasePrivileges "database_privileges" [Error]:
+            "Our role on the source may not make a publication in the database."
+            => "GRANT CREATE ON DATABASE to it.";
+        TablePrivileges "table_privileges" [Error]:
+            "Our role on the source is not a member of the owners of some tables, and so can't publish them."
+            => "GRANT it the owners, or use a superuser.";
+        ExtensionMissing "extension_missing" [Error]:
+            "The destination's machine does not have an extension that the database uses."
+            => "Install its package for PostgreSQL 18; the finding names it.";
+        LocaleMissing "locale_missing" [Error]:
+            "The destination's machine does not know the database's locale."
+            => "Generate it there, and restart PostgreSQL.";
+        IcuMissing "icu_missing" [Error]:
+            "The database's collation comes from ICU, and the destination is built without it."
+            => "Use a PostgreSQL 18 that is built with ICU.";
+        SettingUnknown "setting_unknown" [Warning]:
+            "A role or database sets a parameter that version 18 does not have; it is left out."
+            => "Look in the release notes for what took its place.";
+        DatabaseSettingFailed "database_setting_failed" [Error]:
+            "A setting, grant or comment of a database failed on the destination."
+            => "Execute the statement by hand after mending what the message names.";
+        TablespaceIgnored "tablespace_ignored" [Info]:
+            "The database is in a tablespace of its own on the source, and goes to the destination's default one."
+            => "Move it after the migration if it matters.";
+        LargeObjects "large_objects" [Warning]:
+            "Logical replication does not carry large objects."
+            => "The finding says what becomes of them.";
+        UnloggedTables "unlogged_tables" [Warning]:
+            "Logical replication does not carry the rows of unlogged tables."
+            => "The finding says what becomes of them.";
+    }
+    "Schema" {
+        StatementFailed "statement_failed" [Error]:
+            "A statement of the plan failed on the destination, or in the rehearsal; what depends on it is left out too."
+            => "Mend what the server's message names; the statement is in the finding.";
+        RemovedType "removed_type" [Error]:
+            "A column or function has a type that version 18 does not have."
+            => "Change the type on the source.";
+        RemovedName "removed_name" [Warning]:
+            "A definition uses a name that the catalogs of version 18 do not have."
+            => "Change the definition on the source to what both versions have.";
+        RemovedSetting "removed_setting" [Error]:
+            "A function sets a parameter that version 18 does not have or does not let be set."
+            => "On the source: ALTER FUNCTION … RESET it.";
+        PolymorphicFunction "polymorphic_function" [Error]:
+            "An object is made of a built-in function whose argument types changed in version 14."
+            => "Make it anew with anycompatiblearray and anycompatible.";
+        PostfixOperator "postfix_operator" [Error]:
+            "Postfix operators are gone since version 14."
+            => "Call the operator's function instead, and drop the operator.";
+        MaintenanceSearchPath "maintenance_search_path" [Info]:
+            "Since version 17 indexes are built with a fixed search_path, on which a function may depend."
+            => "On the source: ALTER FUNCTION … SET search_path to what the function needs.";
+        WithOids "with_oids" [Warning]:
+            "A table was made WITH OIDS; its hidden column oid is gone since version 12."
+            => "If anything reads that column, copy it to an ordinary one first.";
+        PartitionIdentity "partition_identity" [Warning]:
+            "A partition has an identity column of its own, which version 17 and later refuse."
+            => "If rows are inserted into the partition itself, give the partitioned table the identity.";
+        IndexInvalid "index_invalid" [Warning]:
+            "An index is not valid on the source, and is not carried over."
+            => "REINDEX it or DROP it on the source.";
+        DependencyLoop "dependency_loop" [Warning]:
+            "Objects depend on each other in a way that PostgreSQL has no statements for."
+            => "If the statement fails, make the object by hand after the others.";
+        TableNeedsLateObject "table_needs_late_object" [Error]:
+            "A table's definition needs an object that can only be made after the data."
+            => "Change the definition on the source, or leave the table out.";
+        ClassNotSupported "class_not_supported" [Warning]:
+            "Objects of a kind that is not carried over exist on the source."
+            => "Make them by hand on the destination.";
+        ExtensionConfiguration "extension_configuration" [Info]:
+            "Users may have added rows to tables that an extension made."
+            => "Compare these tables on both sides before the cutover.";
+        UserMappingOptions "user_mapping_options" [Warning]:
+            "Our role on the source may not see the options of a user mapping; it is made without them."
+            => "Set the options on the destination, or read the source as a superuser.";
+        Subscription "subscription" [Warning]:
+            "The source is itself a subscriber; the subscription is made disabled, without a slot, or not at all."
+            => "The finding says what to do about it at the cutover.";
+    }
+    "Tables and streams" {
+        TableWithoutKey "table_without_key" [Error]:
+            "A table has no usable key, and replica_identity = \"refuse\" leaves it out."
+            => "Add a primary key on the source, or choose another replica_identity.";
+        TableNotComparable "table_not_comparable" [Error]:
+            "A table has no usable key and columns of types without equality: its rows can't be found by their old values."
+            => "Add a primary key on the source.";
+        TableNotPublished "table_not_published" [Error]:
+            "A table could not be published or given its replica identity."
+            => "Mend what the source's message names.";
+        CopyFailed "copy_failed" [Error]:
+            "Copying a table failed; it is tried again at growing intervals."
+            => "Mend what the message names.";
+        StepFailed "step_failed" [Error, Warning]:
+            "A step of a database failed and is tried again; an error if it has failed for a minute."
+            => "If it stays, mend what the message names.";
+        SlotExists "slot_exists" [Error]:
+            "The source has a replication slot of this mapping's name that is not ours."
+            => "Give the mapping another name, or drop the slot if nobody needs it.";
+        SlotLost "slot_lost" [Error]:
+            "The source has discarded WAL that the stream still needed."
+            => "Begin the database anew, with more room for WAL on the source.";
+        SlotGone "slot_gone" [Error]:
+            "The stream's slot is no longer on the source."
+            => "Begin the database anew.";
+        SubscriptionGone "subscription_gone" [Error]:
+            "The stream's subscription is no longer on the destination; the database is left as it is."
+            => "If it has been switched over, mark the mapping complete; otherwise begin anew under another name.";
+        StreamsDiffer "streams_differ" [Warning]:
+            "A database was begun with another number of streams than the configuration says; it keeps those it has."
+            => "Nothing; set streams to the number it has to be rid of the warning.";
+        StatisticsLeft "statistics_left" [Warning]:
+            "A table's statistics could not be carried over."
+            => "ANALYZE it on the destination.";
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// So that tests can name codes as users do.
+impl PartialEq<&str> for Code {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_its_variant_in_snake_case_and_is_used_once() {
+        let codes: Vec<Code> = GROUPS.iter().flat_map(|(_, group)| *group).map(|d| d.code).collect();
+        for (i, code) in codes.iter().enumerate() {
+            let mut name = String::new();
+            for c in format!("{code:?}").chars() {
+                if c.is_ascii_uppercase() && !name.is_empty() {
+                    name.push('_');
+                }
+                name.push(c.to_ascii_lowercase());
+            }
+            assert_eq!(code.as_str(), name);
+            assert!(codes[..i].iter().all(|other| other.as_str() != name), "{name} is there twice");
+        }
+    }
+}
