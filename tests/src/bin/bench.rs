@@ -3,14 +3,14 @@
 //! Arguments are names of rows (`mixed big small toast drain load`; all of them without any), each with a size after a colon if
 //! wished: `mixed:3` is about 300 MB. In the environment: `SCALE`, the size of the large databases in units of about 100 MB
 //! (default: each row's own); `ROUNDS` (default 3); `CONTENDERS`, parts of the names of those to take; `BENCH_MAPPING`, another line of
-//! our configuration; `BENCH_LOG`, to see our log.
+//! our configuration; `BENCH_SET`, further settings of both servers (`a=1;b=2`); `BENCH_LOG`, to see our log.
 
 use std::process::ExitCode;
 
 use pg_migrator_tests::bench::contender::{Contender, Cost};
 use pg_migrator_tests::bench::data::Row;
-use pg_migrator_tests::bench::report::{self, Line};
 use pg_migrator_tests::bench::drain::Drainer;
+use pg_migrator_tests::bench::report::{self, Line};
 use pg_migrator_tests::bench::{Servers, drain, load};
 use pg_migrator_tests::{Error, Result};
 
