@@ -18,6 +18,7 @@ use super::pipe::Progress;
 use super::schedule::Queue;
 use super::table::Table;
 use super::worker::Worker;
+use crate::gentle;
 use crate::postgres::{self, Endpoint, Lsn, Session, quote, retry};
 use crate::stream::slot;
 
@@ -40,6 +41,8 @@ pub struct Settings {
     pub max_snapshot_age: Duration,
     /// Tables of more bytes are copied in parts; without it the pass decides.
     pub split_above: Option<u64>,
+    /// The limits of the source.
+    pub gentle: Arc<gentle::Source>,
 }
 
 /// Why a pass came to nothing, or to an early end.

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt as _, StreamExt as _, pin_mut};
 use tokio_postgres::{Client, CopyInSink, CopyOutStream};
 
+use crate::gentle::rate::Limiter;
 use crate::postgres::Session;
 
 /// Rows are gathered into chunks of this size: sent one by one the same bytes take several times as long, for each row
@@ -33,14 +34,15 @@ pub enum Error {
     Destination(#[source] tokio_postgres::Error),
 }
 
-/// Runs `copy_to` on the source and `copy_from` on the destination, and joins them. Gives the number of rows that the
-/// destination says it took.
+/// Runs `copy_to` on the source and `copy_from` on the destination, and joins them, not faster than `rate` lets it: what is not
+/// taken from the source waits there. Gives the number of rows that the destination says it took.
 pub async fn run(
     source: &Session,
     copy_to: &str,
     destination: &Client,
     copy_from: &str,
     progress: &Progress,
+    rate: &Limiter,
 ) -> Result<u64, Error> {
     let tapped = match source.tap() {
         Some(tap) => Some(tap.open().await),
@@ -52,11 +54,11 @@ pub async fn run(
     // Leaving early drops the sink unfinished, which makes the destination discard what it got.
     if let Some(mut tapped) = tapped {
         while let Some(chunk) = tapped.next().await {
-            send(sink.as_mut(), chunk.bytes, chunk.rows, progress).await?;
+            send(sink.as_mut(), chunk.bytes, chunk.rows, progress, rate).await?;
         }
     }
     // With a tap there is nothing left but the end, or the source's error.
-    gather(rows, sink.as_mut(), progress).await?;
+    gather(rows, sink.as_mut(), progress, rate).await?;
     sink.finish().await.map_err(Error::Destination)
 }
 
@@ -65,6 +67,7 @@ async fn gather(
     mut rows: Pin<&mut CopyOutStream>,
     mut sink: Pin<&mut CopyInSink<Bytes>>,
     progress: &Progress,
+    rate: &Limiter,
 ) -> Result<(), Error> {
     let mut chunk = BytesMut::new();
     let mut count = 0;
@@ -75,17 +78,24 @@ async fn gather(
         chunk.extend_from_slice(&row.map_err(Error::Source)?);
         count += 1;
         if chunk.len() >= CHUNK {
-            send(sink.as_mut(), chunk.split().freeze(), std::mem::take(&mut count), progress).await?;
+            send(sink.as_mut(), chunk.split().freeze(), std::mem::take(&mut count), progress, rate).await?;
         }
     }
     if chunk.is_empty() {
         return Ok(());
     }
-    send(sink, chunk.freeze(), count, progress).await
+    send(sink, chunk.freeze(), count, progress, rate).await
 }
 
-async fn send(mut sink: Pin<&mut CopyInSink<Bytes>>, bytes: Bytes, rows: u64, progress: &Progress) -> Result<(), Error> {
+async fn send(
+    mut sink: Pin<&mut CopyInSink<Bytes>>,
+    bytes: Bytes,
+    rows: u64,
+    progress: &Progress,
+    rate: &Limiter,
+) -> Result<(), Error> {
     let length = bytes.len() as u64;
+    rate.pass(length).await;
     sink.send(bytes).await.map_err(Error::Destination)?;
     progress.bytes.fetch_add(length, Ordering::Relaxed);
     progress.rows.fetch_add(rows, Ordering::Relaxed);

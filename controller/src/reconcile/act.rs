@@ -13,8 +13,9 @@ use super::watch::Watcher;
 use crate::copy::table;
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side, SideEffect};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Section};
 use crate::postgres::{Session, quote};
+use crate::provision::failure::{Failed, Failures};
 use crate::provision::{carry, databases, schema};
 use crate::stream::{Names, publication, resync, slot, subscription};
 use crate::{object, preflight};
@@ -36,11 +37,7 @@ impl Database {
                 "the source has discarded log that the stream still needed (max_slot_wal_keep_size): changes are missing, so the \
                  stream can't go on"
                     .to_owned(),
-                format!(
-                    "drop subscription and database {} on the destination and the slot on the source, then start again; give the \
-                     source more room for log first",
-                    self.name
-                ),
+                format!("give the source more room for log, then copy the database again: {}", self.resync_call()),
             ),
             Refusal::SubscriptionGone(stream) => (
                 Code::SubscriptionGone,
@@ -56,10 +53,22 @@ impl Database {
                 Code::SlotGone,
                 slot(stream),
                 "the stream's slot is no longer on the source: changes may be missing, so the stream can't go on".to_owned(),
-                format!("drop subscription and database {} on the destination, then start again", self.name),
+                format!("copy the database again: {}", self.resync_call()),
+            ),
+            Refusal::SlotDropped(stream) => (
+                Code::SlotDropped,
+                slot(stream),
+                "the stream's slot was dropped to protect the source, which kept too much log for it (wal_guard = \"drop_slot\"): \
+                 changes are missing, so the stream can't go on"
+                    .to_owned(),
+                format!("when there is room for more log, copy the database again: {}", self.resync_call()),
             ),
         };
         Finding { severity: Severity::Error, database: self.name.clone(), code, object, reason, fix, statement: None }
+    }
+
+    fn resync_call(&self) -> String {
+        format!("SELECT migrator.resync({}, {})", quote::literal(&self.context.mapping), quote::literal(&self.name))
     }
 
     /// The checks of this database, before anything is made of it.
@@ -68,8 +77,11 @@ impl Database {
         let control = Arc::clone(&self.context.control);
         let (definition, _) = carry::definition(self.source().await?, &control, &name).await?;
         let findings = preflight::database(self.source().await?, &control, &definition).await?;
+        let (missing, findings): (Vec<_>, Vec<_>) = findings.into_iter().partition(preflight::is_missing_extension);
         let sound = findings.iter().all(|f| f.severity != Severity::Error);
-        self.context.board.set_findings(&self.name, "preflight", findings);
+        // A missing extension costs what uses it, and no more: making it will fail, which is told with what needs it.
+        let shown = if sound { findings } else { [findings, missing].concat() };
+        self.context.board.set_findings(&self.name, "preflight", shown);
         Ok(sound)
     }
 
@@ -140,37 +152,70 @@ impl Database {
         let name = self.name.clone();
         board.database(&name, |view| view.statements_done = 0);
         let session = self.destination().await?;
-        let findings = schema::before_data(session, &name, &plan.statements, |n| {
+        let mut failures = schema::before_data(session, &name, &plan.statements, |n| {
             board.database(&name, |view| view.statements_done += n);
         })
         .await?;
         // A restarted controller must know of what is missing: the catalogs do not tell why.
-        let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
-        if let Some(effect) = effects.iter().find(|e| e.kind == Kind::Database && e.object == name) {
-            ledger::amend(&self.context.control, effect.id, &json!({ "failed": findings })).await?;
-        }
-        board.set_findings(&name, "schema", findings);
+        self.remember_failed(&failures.record(&plan.statements)).await?;
+        board.set_findings(&name, "schema", failures.findings(&name, &plan.statements, Section::BeforeData));
         self.schema_built = true;
         Ok(())
     }
 
-    /// Tries once more what failed before the data: the operator may have mended it, or made the object by hand. Gives
-    /// what is still missing.
-    pub(super) async fn retry_failed(&mut self) -> Result<usize, Error> {
-        let name = self.name.clone();
+    async fn remember_failed(&self, failed: &[Failed]) -> Result<(), Error> {
         let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
-        let Some(effect) = effects.iter().find(|e| e.kind == Kind::Database && e.object == name) else { return Ok(0) };
-        let failed: Vec<schema::Failed> =
-            effect.detail.get("failed").cloned().and_then(|f| serde_json::from_value(f).ok()).unwrap_or_default();
-        if failed.is_empty() {
-            return Ok(0);
+        if let Some(effect) = effects.iter().find(|e| e.kind == Kind::Database && e.object == self.name) {
+            ledger::amend(&self.context.control, effect.id, &json!({ "failed": failed })).await?;
         }
+        Ok(())
+    }
+
+    /// What failed before the data and is still missing, as the ledger has it.
+    async fn failed(&self) -> Result<Vec<Failed>, Error> {
+        let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
+        let effect = effects.iter().find(|e| e.kind == Kind::Database && e.object == self.name);
+        let failed = effect.and_then(|e| e.detail.get("failed")).cloned();
+        Ok(failed.map(serde_json::from_value).transpose().map_err(Error::Remembered)?.unwrap_or_default())
+    }
+
+    /// What can't be made after the data for want of what failed before it.
+    pub(super) async fn missing(&self, plan: &Plan) -> Result<Failures, Error> {
+        Ok(Failures::remembered(&self.failed().await?, &plan.statements))
+    }
+
+    /// Tries once more what failed before the data: the operator may have mended it, on either side, or made the object by
+    /// hand. Gives what is still missing.
+    pub(super) async fn retry_failed(&mut self) -> Result<Failures, Error> {
+        let failed = self.failed().await?;
+        if failed.is_empty() {
+            return Ok(Failures::default());
+        }
+        // Read anew: the source's definition may be what was mended.
+        self.plan = None;
         let plan = self.plan().await?;
-        let session = self.destination().await?;
-        let (still, findings) = schema::retry(session, &name, failed, &plan.statements).await?;
-        ledger::amend(&self.context.control, effect.id, &json!({ "failed": still })).await?;
-        self.context.board.set_findings(&name, "schema", findings);
-        Ok(still.len())
+        let name = self.name.clone();
+        let mut failures = schema::retry(self.destination().await?, &name, &failed, &plan.statements).await?;
+        self.remember_failed(&failures.record(&plan.statements)).await?;
+        self.context.board.set_findings(&name, "schema", failures.findings(&name, &plan.statements, Section::BeforeData));
+        self.publish_late(failures.made_tables(&failed, &plan.statements)).await?;
+        Ok(failures)
+    }
+
+    /// Puts tables that could only be made now into the publication: they are copied like any other, while the rest streams.
+    async fn publish_late(&mut self, made: HashSet<(String, String)>) -> Result<(), Error> {
+        if made.is_empty() {
+            return Ok(());
+        }
+        let (names, name, policy) = (self.names.clone(), self.name.clone(), self.context.settings.replica_identity);
+        let (control, mapping) = (Arc::clone(&self.context.control), self.context.mapping.clone());
+        let source = self.source().await?;
+        let mut tables = table::read(source).await.map_err(Error::doing("reading the source's tables"))?;
+        tables.retain(|t| made.contains(&(t.schema.clone(), t.name.clone())));
+        let outcome = publication::ensure(source, &control, &mapping, &name, &names, &tables, policy).await?;
+        self.context.board.set_findings(&name, "late publication", outcome.refused.into_values().collect());
+        self.tables = None;
+        Ok(())
     }
 
     pub(super) async fn publish(&mut self) -> Result<(), Error> {
@@ -193,10 +238,15 @@ impl Database {
         ledger::record(&self.context.control, &self.context.mapping, Side::Source, &name, Kind::Slot, &names.slot, &json!({}))
             .await?;
         let context = self.context.clone();
+        self.source().await?;
+        let observer = self.source.take();
         // A session of its own: a slot waits for running transactions, as long as they run.
+        let seat = context.gentle.room.seats(1).await;
         let source = context.source.connect(&name).await?;
-        telling_blockers(&context, &name, slot::create(&source, &names)).await?;
-        Ok(())
+        let created = telling_blockers(&context, &name, observer.as_ref(), slot::create(&source, &names)).await;
+        drop((source, seat));
+        self.source = observer;
+        Ok(created?)
     }
 
     pub(super) async fn subscribe(&mut self, stream: usize) -> Result<(), Error> {
@@ -231,7 +281,17 @@ impl Database {
             let context = &self.context;
             let detached = async {
                 let failed = |e| resync::Error::Statement(e);
+                let lost = resync::lost_slots(source, &names).await?;
+                if order.table.is_some() && !lost.is_empty() {
+                    return Err(resync::Error::NoSlot);
+                }
                 let detached = resync::detach(&mut destination, &names, order.table.as_deref()).await?;
+                // Now nothing depends on what a lost slot no longer has: the loop makes a new one.
+                for names in lost {
+                    slot::drop(source, &names.slot).await.map_err(failed)?;
+                    let (control, mapping) = (&context.control, &context.mapping);
+                    ledger::record(control, mapping, Side::Source, &name, Kind::Slot, &names.slot, &json!({})).await?;
+                }
                 // A table that was made anew on the source is not in the publication: it is put in again.
                 let mut tables = table::read(source).await.map_err(failed)?;
                 tables.retain(|t| detached.contains(&(t.schema.clone(), t.name.clone())));
