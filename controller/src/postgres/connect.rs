@@ -284,6 +284,8 @@ impl Endpoint {
             ("keepalives_idle", "20".to_owned()),
             ("keepalives_interval", "10".to_owned()),
             ("keepalives_count", "3".to_owned()),
+            // Milliseconds. Keepalives alone do not end a connection on which data waits to be acknowledged.
+            ("tcp_user_timeout", "60000".to_owned()),
         ];
         let rootcert = seen.sslrootcert.clone().or_else(|| self.instance.sslrootcert.as_ref().map(|p| p.display().to_string()));
         if let Some(file) = rootcert {
