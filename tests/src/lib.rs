@@ -9,6 +9,7 @@
 //! - [`workload`] keeps changing every table while that happens.
 //! - [`compare`] and [`dump_diff`] are the oracles. They are independent of pg-migrator's code: the servers count and
 //!   hash their own rows, and `pg_dump` describes the schemas.
+//! - [`faults`] has rounds in which something goes wrong on purpose.
 //! - [`bench`] measures it beside the other ways of moving a database.
 //! - [`browser`] and [`http`] look at the dashboard.
 
@@ -20,6 +21,7 @@ pub mod controller;
 pub mod databases;
 pub mod dump_diff;
 pub mod error;
+pub mod faults;
 pub mod fixtures;
 pub mod http;
 pub mod pair;

@@ -85,6 +85,9 @@ codes! {
         MaxConnections "max_connections" [Error]:
             "A server takes too few connections for the workers of the mapping."
             => "Raise max_connections there and restart it, or lower copy_workers.";
+        MaxSourceConnections "max_source_connections" [Error]:
+            "The mapping may not open enough sessions on the source to copy anything."
+            => "Raise max_source_connections of the mapping.";
         MaxSlotWalKeepSize "max_slot_wal_keep_size" [Warning]:
             "The source limits how much WAL it keeps for a slot; a stream that falls further behind is lost."
             => "If the disk allows, set it to -1 until the migration is complete.";
@@ -265,10 +268,16 @@ codes! {
             => "Give the mapping another name, or drop the slot if nobody needs it.";
         SlotLost "slot_lost" [Error]:
             "The source has discarded WAL that the stream still needed."
-            => "Begin the database anew, with more room for WAL on the source.";
+            => "Give the source more room for WAL, then copy the database again: migrator.resync.";
         SlotGone "slot_gone" [Error]:
             "The stream's slot is no longer on the source."
-            => "Begin the database anew.";
+            => "Copy the database again: migrator.resync.";
+        SlotDropped "slot_dropped" [Error]:
+            "The stream's slot was dropped to protect the source, which kept too much WAL for it (wal_guard = \"drop_slot\")."
+            => "When there is room for more WAL, copy the database again: migrator.resync.";
+        WalLimitNear "wal_limit_near" [Warning]:
+            "The WAL that the source keeps for a stream comes near its limit, or soon will."
+            => "See to it that the stream catches up, or give it more room: max_slot_wal_keep_size, wal_limit.";
         SubscriptionGone "subscription_gone" [Error]:
             "The stream's subscription is no longer on the destination; the database is left as it is."
             => "If it has been switched over, mark the mapping complete; otherwise begin anew under another name.";

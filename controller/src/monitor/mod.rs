@@ -5,3 +5,4 @@ pub mod board;
 pub mod lag;
 pub mod projection;
 pub mod readiness;
+pub mod wal_guard;

@@ -37,11 +37,7 @@ impl Database {
                 "the source has discarded log that the stream still needed (max_slot_wal_keep_size): changes are missing, so the \
                  stream can't go on"
                     .to_owned(),
-                format!(
-                    "drop subscription and database {} on the destination and the slot on the source, then start again; give the \
-                     source more room for log first",
-                    self.name
-                ),
+                format!("give the source more room for log, then copy the database again: {}", self.resync_call()),
             ),
             Refusal::SubscriptionGone(stream) => (
                 Code::SubscriptionGone,
@@ -57,10 +53,22 @@ impl Database {
                 Code::SlotGone,
                 slot(stream),
                 "the stream's slot is no longer on the source: changes may be missing, so the stream can't go on".to_owned(),
-                format!("drop subscription and database {} on the destination, then start again", self.name),
+                format!("copy the database again: {}", self.resync_call()),
+            ),
+            Refusal::SlotDropped(stream) => (
+                Code::SlotDropped,
+                slot(stream),
+                "the stream's slot was dropped to protect the source, which kept too much log for it (wal_guard = \"drop_slot\"): \
+                 changes are missing, so the stream can't go on"
+                    .to_owned(),
+                format!("when there is room for more log, copy the database again: {}", self.resync_call()),
             ),
         };
         Finding { severity: Severity::Error, database: self.name.clone(), code, object, reason, fix, statement: None }
+    }
+
+    fn resync_call(&self) -> String {
+        format!("SELECT migrator.resync({}, {})", quote::literal(&self.context.mapping), quote::literal(&self.name))
     }
 
     /// The checks of this database, before anything is made of it.
@@ -230,10 +238,15 @@ impl Database {
         ledger::record(&self.context.control, &self.context.mapping, Side::Source, &name, Kind::Slot, &names.slot, &json!({}))
             .await?;
         let context = self.context.clone();
+        self.source().await?;
+        let observer = self.source.take();
         // A session of its own: a slot waits for running transactions, as long as they run.
+        let seat = context.gentle.room.seats(1).await;
         let source = context.source.connect(&name).await?;
-        telling_blockers(&context, &name, slot::create(&source, &names)).await?;
-        Ok(())
+        let created = telling_blockers(&context, &name, observer.as_ref(), slot::create(&source, &names)).await;
+        drop((source, seat));
+        self.source = observer;
+        Ok(created?)
     }
 
     pub(super) async fn subscribe(&mut self, stream: usize) -> Result<(), Error> {
@@ -268,7 +281,17 @@ impl Database {
             let context = &self.context;
             let detached = async {
                 let failed = |e| resync::Error::Statement(e);
+                let lost = resync::lost_slots(source, &names).await?;
+                if order.table.is_some() && !lost.is_empty() {
+                    return Err(resync::Error::NoSlot);
+                }
                 let detached = resync::detach(&mut destination, &names, order.table.as_deref()).await?;
+                // Now nothing depends on what a lost slot no longer has: the loop makes a new one.
+                for names in lost {
+                    slot::drop(source, &names.slot).await.map_err(failed)?;
+                    let (control, mapping) = (&context.control, &context.mapping);
+                    ledger::record(control, mapping, Side::Source, &name, Kind::Slot, &names.slot, &json!({})).await?;
+                }
                 // A table that was made anew on the source is not in the publication: it is put in again.
                 let mut tables = table::read(source).await.map_err(failed)?;
                 tables.retain(|t| detached.contains(&(t.schema.clone(), t.name.clone())));

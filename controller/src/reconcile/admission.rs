@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::request::{self, Kind, Stage};
 use crate::config::{self, Config};
 use crate::finding::{Code, Finding, Severity};
+use crate::gentle::room;
 use crate::ledger;
 use crate::monitor::projection::{self, Projection};
 use crate::postgres::{Endpoint, Session};
@@ -157,13 +158,15 @@ pub async fn instance_findings(
     let at_source = preflight::SourceNeeds {
         streams,
         passes: settings.copy_workers.min(selected.len()),
-        connections,
+        connections: settings.max_source_connections.map_or(connections, |limit| limit.min(connections)),
         slot_prefix: prefix.clone(),
     };
     let at_destination =
         preflight::DestinationNeeds { streams, connections, subscription_prefix: prefix, databases: names, ours };
+    let mut findings = preflight::source(source, source.version(), &at_source).await?;
+    findings.extend(room::finding(mapping, settings.max_source_connections, selected.len()));
     Ok(Before {
-        source: preflight::source(source, source.version(), &at_source).await?,
+        source: findings,
         destination: preflight::destination(destination, destination.version(), &at_destination).await?,
     })
 }

@@ -283,7 +283,8 @@ impl Database {
             }
             Step::Watch => {
                 // Each has its subscription: else there would be something to do.
-                self.watch(&picture.subscriptions.iter().flatten().map(|s| s.oid).collect::<Vec<_>>()).await?;
+                let subscriptions: Vec<u32> = picture.subscriptions.iter().flatten().map(|s| s.oid).collect();
+                self.watch(&subscriptions, picture.to_copy.len()).await?;
             }
         }
         Ok(None)
@@ -311,12 +312,15 @@ impl Database {
         Ok(self.destination.as_ref().expect("the session was opened above"))
     }
 
-    /// Looks after the stream, tick by tick, until there is something else to decide.
-    async fn watch(&mut self, subscriptions: &[u32]) -> Result<(), Error> {
+    /// Looks after the stream, tick by tick, until there is something else to decide. So many tables are still to be copied,
+    /// when what holds them back is over.
+    async fn watch(&mut self, subscriptions: &[u32], uncopied: usize) -> Result<(), Error> {
         let context = self.context.clone();
         let names = self.names.clone();
         loop {
-            context.board.set_phase(&self.name, super::watch::phase(self.in_step, self.finished));
+            let hold = context.holds.borrow().of(&self.name).filter(|_| uncopied > 0).map(str::to_owned);
+            let phase = if hold.is_some() { Phase::Copying } else { super::watch::phase(self.in_step, self.finished) };
+            context.board.set_phase_waiting(&self.name, phase, hold.clone());
             let open = if self.finished { self.statements_open } else { self.statements_open.max(1) };
             self.source().await?;
             self.destination().await?;
@@ -332,8 +336,12 @@ impl Database {
             let outcome = self.watcher.tick(&stream, open).await.map_err(Error::doing("watching the stream"))?;
             self.in_step = self.watcher.in_step();
             let paused = *self.mode.borrow() == Mode::Paused;
-            let to_finish = self.in_step && !self.finished && !self.failed.values().any(Cooling::is_cooling) && !paused;
-            if self.retry_finish_at.is_some_and(|at| at <= Instant::now()) && !paused {
+            if uncopied > 0 && hold.is_none() && !paused {
+                return Ok(());
+            }
+            let to_finish =
+                uncopied == 0 && self.in_step && !self.finished && !self.failed.values().any(Cooling::is_cooling) && !paused;
+            if self.retry_finish_at.is_some_and(|at| at <= Instant::now()) && !paused && uncopied == 0 {
                 self.finished = false;
                 return Ok(());
             }
@@ -341,7 +349,7 @@ impl Database {
                 return Ok(());
             }
             let cooled = self.failed.values().any(|c| !c.is_cooling());
-            if cooled && !paused {
+            if cooled && !paused && hold.is_none() {
                 return Ok(());
             }
             tokio::select! {

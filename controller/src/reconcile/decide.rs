@@ -26,6 +26,8 @@ pub struct Stream {
     pub subscription: Option<bool>,
     /// Tables published in it that are not attached and have not failed lately.
     pub tables_to_copy: usize,
+    /// Tables attached to it.
+    pub attached: usize,
 }
 
 /// What was observed of one database on both sides.
@@ -52,6 +54,8 @@ pub struct Observed {
     pub finished: bool,
     /// Whether the operator asked to pause.
     pub paused: bool,
+    /// Whether no further table is to be copied for now, to be gentle on the source.
+    pub held: bool,
 }
 
 /// Why a database can't be migrated as things stand; of a stream, by its number from 0.
@@ -65,6 +69,8 @@ pub enum Refusal {
     SlotLost(usize),
     /// The subscription is there, its slot is not.
     SlotGone(usize),
+    /// The subscription is there, its slot was dropped by us to protect the source.
+    SlotDropped(usize),
     /// There was a subscription, and now there is none.
     SubscriptionGone(usize),
 }
@@ -115,18 +121,21 @@ pub fn decide(o: &Observed) -> Step {
         return step;
     }
     let enabled = |stream: &Stream| stream.subscription == Some(true);
+    let waiting = numbers(o, |s| !enabled(s));
     if o.streams.iter().any(|s| s.tables_to_copy > 0) {
         // An apply worker that is ahead of a table's position would have skipped its changes already. The other streams go on.
         let ahead = numbers(o, |s| s.tables_to_copy > 0 && enabled(s));
-        return match (ahead.is_empty(), o.paused) {
-            (true, false) => Step::Copy,
-            (false, false) => Step::Disable(ahead),
-            // Streams that run go on while paused.
-            (_, true) if o.streams.iter().all(enabled) => Step::Watch,
-            (_, true) => Step::Pause,
+        return match (ahead.is_empty(), o.paused, o.held) {
+            // Streams that run go on while paused or held.
+            (_, true, _) | (_, _, true) if waiting.is_empty() => Step::Watch,
+            (_, true, _) => Step::Pause,
+            // The streams of what is attached run meanwhile, so that the source need not keep its log for them.
+            (_, false, true) if o.built => Step::Enable(waiting),
+            (_, false, true) => Step::Build,
+            (true, false, false) => Step::Copy,
+            (false, false, false) => Step::Disable(ahead),
         };
     }
-    let waiting = numbers(o, |s| !enabled(s));
     if !waiting.is_empty() {
         return if o.built { Step::Enable(waiting) } else { Step::Build };
     }
@@ -150,7 +159,16 @@ fn connect(o: &Observed) -> Option<Step> {
             (None, _) | (Some(_), Slot::Present { .. }) => continue,
             (Some(_), Slot::Foreign) => Refusal::SlotExists(i),
             (Some(_), Slot::Lost) => Refusal::SlotLost(i),
-            (Some(_), Slot::Missing) => Refusal::SlotGone(i),
+            // Nothing was copied that a new slot could leave without changes: so it is after a resync of the whole database.
+            (Some(enabled), Slot::Missing) if stream.slot_is_ours && stream.attached == 0 => {
+                return Some(match (enabled, o.paused) {
+                    (true, _) => Step::Disable(vec![i]),
+                    (false, true) => Step::Pause,
+                    (false, false) => Step::CreateSlot(i),
+                });
+            }
+            (Some(_), Slot::Missing) if stream.slot_is_ours => Refusal::SlotGone(i),
+            (Some(_), Slot::Missing) => Refusal::SlotDropped(i),
         };
         return Some(Step::Refuse(refusal));
     }
@@ -191,7 +209,14 @@ mod tests {
     const PRESENT: Slot = Slot::Present { active: false, confirmed: Lsn(1), restart: Lsn(1) };
 
     fn no_stream() -> Stream {
-        Stream { slot: Slot::Missing, slot_is_ours: false, was_subscribed: false, subscription: None, tables_to_copy: 0 }
+        Stream {
+            slot: Slot::Missing,
+            slot_is_ours: false,
+            was_subscribed: false,
+            subscription: None,
+            tables_to_copy: 0,
+            attached: 0,
+        }
     }
 
     fn nothing() -> Observed {
@@ -206,11 +231,19 @@ mod tests {
             all_in_step: false,
             finished: false,
             paused: false,
+            held: false,
         }
     }
 
     fn stream(enabled: bool) -> Stream {
-        Stream { slot: PRESENT, slot_is_ours: true, was_subscribed: true, subscription: Some(enabled), tables_to_copy: 0 }
+        Stream {
+            slot: PRESENT,
+            slot_is_ours: true,
+            was_subscribed: true,
+            subscription: Some(enabled),
+            tables_to_copy: 0,
+            attached: 1,
+        }
     }
 
     fn subscribed(enabled: bool) -> Observed {
@@ -352,6 +385,29 @@ mod tests {
         let o = Observed { tables_cooling: 1, built: true, ..subscribed(false) };
         assert_eq!(decide(&o), Step::Enable(vec![0]));
         assert_eq!(decide(&Observed { tables_cooling: 1, all_in_step: true, ..subscribed(true) }), Step::Watch);
+    }
+
+    #[test]
+    fn a_slot_is_made_anew_only_for_a_stream_without_tables_that_is_ours() {
+        let gone = |enabled| with(subscribed(enabled), |s| (s.slot, s.attached, s.tables_to_copy) = (Slot::Missing, 0, 3));
+        assert_eq!(decide(&gone(true)), Step::Disable(vec![0]));
+        assert_eq!(decide(&gone(false)), Step::CreateSlot(0));
+        assert_eq!(decide(&Observed { paused: true, ..gone(false) }), Step::Pause);
+        assert_eq!(decide(&with(gone(false), |s| s.attached = 1)), Step::Refuse(Refusal::SlotGone(0)));
+        assert_eq!(decide(&with(gone(false), |s| s.slot_is_ours = false)), Step::Refuse(Refusal::SlotDropped(0)));
+    }
+
+    #[test]
+    fn while_copying_is_held_back_the_stream_of_what_is_attached_runs() {
+        let held = |enabled, built| {
+            let o = with(subscribed(enabled), |s| s.tables_to_copy = 2);
+            Observed { held: true, built, all_in_step: true, ..o }
+        };
+        assert_eq!(decide(&held(false, false)), Step::Build);
+        assert_eq!(decide(&held(false, true)), Step::Enable(vec![0]));
+        assert_eq!(decide(&held(true, true)), Step::Watch, "nothing is finished before the rest is copied");
+        assert_eq!(decide(&Observed { paused: true, ..held(false, false) }), Step::Pause);
+        assert_eq!(decide(&Observed { held: false, ..held(true, true) }), Step::Disable(vec![0]));
     }
 
     #[test]

@@ -11,8 +11,10 @@ use super::observe::Picture;
 use super::{Context, Mode};
 use crate::copy::{self, Table, pass};
 use crate::finding::{Code, Finding, Severity};
+use crate::gentle::room::Seats;
 use crate::monitor::board::TableStage;
 use crate::plan::{Plan, Section};
+use crate::postgres::Session;
 use crate::provision::failure::Failures;
 use crate::provision::{schema, statistics};
 use crate::stream::{slot, subscription};
@@ -35,6 +37,7 @@ impl Database {
         let to_copy: Vec<Table> = picture.to_copy.into_iter().map(|(table, _)| table).collect();
         let width = pass::width(&to_copy, context.settings.copy_workers, split_above);
         let (permits, workers) = take_permits(&context.copy_permits, width).await;
+        let seats = self.seats(workers).await;
         let (build_permits, builders) = take_permits(&context.build_permits, plan.statements.len()).await;
         let total = to_copy.len();
         board.database(&name, |view| {
@@ -58,6 +61,7 @@ impl Database {
             subscriptions: Arc::new(subscriptions),
             max_snapshot_age: context.settings.max_snapshot_age,
             split_above,
+            gentle: Arc::clone(&context.gentle),
         };
         let (events, mut happened) = mpsc::unbounded_channel();
         let (signals, mut signalled) = mpsc::unbounded_channel();
@@ -68,12 +72,16 @@ impl Database {
         let mut failures = self.missing(&plan).await?;
         let (stop, stopped) = watch::channel(false);
         let mut mode = self.mode.clone();
+        let mut holds = context.holds.clone();
+        self.source().await?;
+        let observer = self.source.take();
         let mut attached = 0;
         let mut failed = Vec::new();
         let copying = async {
-            let pass = telling_blockers(&context, &name, copy::pass::run(&settings, to_copy, workers, &events, &stopped));
+            let pass = copy::pass::run(&settings, to_copy, seats.count(), &events, &stopped);
+            let pass = telling_blockers(&context, &name, observer.as_ref(), pass);
             let result = pass.await;
-            drop(events);
+            drop((events, seats));
             result
         };
         let handling = async {
@@ -83,8 +91,11 @@ impl Database {
                         Some(event) => note_event(&board, &name, event, &signals, &mut attached, &mut failed),
                         None => break,
                     },
-                    Ok(()) = mode.changed() => { let _ = stop.send(*mode.borrow_and_update() != Mode::Run); }
+                    Ok(()) = mode.changed() => {}
+                    Ok(()) = holds.changed() => {}
                 }
+                let enough = *mode.borrow_and_update() != Mode::Run || holds.borrow_and_update().of(&name).is_some();
+                stop.send_replace(enough);
             }
             let _ = signals.send(schema::Signal::CopyOver);
         };
@@ -94,6 +105,7 @@ impl Database {
             schema::build(destination, &name, &plan.statements, section, builders, &mut signalled, &mut failures, done);
         let (copied, (), built) = tokio::join!(copying, handling, building);
         drop((permits, build_permits));
+        self.source = observer;
         let findings: Vec<Finding> = failed.iter().map(|(_, finding)| Finding::clone(finding)).collect();
         for (oid, _) in failed {
             let tries = self.failed.get(&oid).map_or(0, |c| c.tries) + 1;
@@ -107,6 +119,18 @@ impl Database {
         board.set_findings(&self.name, "build", findings);
         board.event(&self.name, "info", format!("copied {attached} of {total} tables"));
         Ok(())
+    }
+
+    /// Sessions on the source to read with: as many as are free, up to `wanted`.
+    async fn seats(&self, wanted: usize) -> Seats {
+        let (room, board) = (&self.context.gentle.room, &self.context.board);
+        if let Some(seats) = room.take(wanted) {
+            return seats;
+        }
+        board.set_waiting(&self.name, Some("a free session on the source (max_source_connections)".to_owned()));
+        let seats = room.seats(wanted).await;
+        board.set_waiting(&self.name, None);
+        seats
     }
 
     pub(super) async fn build_rest(&mut self, attached: &[(u32, i64)]) -> Result<(), Error> {
@@ -238,22 +262,27 @@ async fn take_permits(semaphore: &Arc<Semaphore>, wanted: usize) -> (Vec<OwnedSe
     (permits, count)
 }
 
-/// Runs something that makes a slot, and says meanwhile which transactions on the source it waits for.
-pub(super) async fn telling_blockers<T>(context: &Context, database: &str, work: impl Future<Output = T>) -> T {
+/// Runs something that makes a slot, and says meanwhile which transactions on the source it waits for, as `session` sees them.
+pub(super) async fn telling_blockers<T>(
+    context: &Context,
+    database: &str,
+    session: Option<&Session>,
+    work: impl Future<Output = T>,
+) -> T {
     let mut work = std::pin::pin!(work);
-    // What is quick needs no second session.
+    // What is quick needs no words.
     if let Ok(result) = tokio::time::timeout(Duration::from_secs(2), &mut work).await {
         return result;
     }
     let observer = async {
-        let Ok(session) = context.source.connect(database).await else { return };
+        let Some(session) = session else { return };
         loop {
             let waiting =
                 context.board.database(database, |view| !view.tables.values().any(|t| matches!(t.stage, TableStage::Copying(_))));
             if !waiting {
                 return;
             }
-            match slot::blockers(&session).await {
+            match slot::blockers(session).await {
                 Ok(blockers) => context.board.set_waiting(
                     database,
                     blockers.map(|b| format!("transactions on the source that began before the snapshot: {b}")),

@@ -118,6 +118,7 @@ impl Database {
                 was_subscribed: made.contains(names.subscription()),
                 subscription: subscriptions[i].map(|s| s.enabled),
                 tables_to_copy: to_copy.iter().filter(|(_, stream)| *stream == i).count(),
+                attached: states[i].len(),
             })
             .collect();
         let observed = Observed {
@@ -131,6 +132,7 @@ impl Database {
             all_in_step: self.in_step,
             finished: self.finished,
             paused: *self.mode.borrow() == Mode::Paused,
+            held: self.context.holds.borrow().of(&self.name).is_some(),
         };
         let attached = covered.iter().filter(|t| state(t).is_some()).map(|t| (t.oid, t.bytes)).collect();
         Ok(Picture { observed, subscriptions, to_copy, attached })

@@ -120,7 +120,7 @@ impl Watcher {
             self.marker = Some((emit_marker(source, "tick").await?, now));
         }
         self.note_lag(now, lag.bytes, context.settings.max_lag_bytes);
-        self.note_errors(now, worker.get("errors"), context.settings.stable_for);
+        self.note_errors(now, worker.get("errors"));
 
         let was_in_step = self.in_step();
         if slow || !was_in_step {
@@ -223,7 +223,9 @@ impl Watcher {
         self.below_since = if bytes <= limit { self.below_since.or(Some(now)) } else { None };
     }
 
-    fn note_errors(&mut self, now: Instant, count: i64, stable_for: Duration) {
+    /// Called after the marker of this look was emitted. What the worker failed at was committed before its failure was seen: a marker
+    /// emitted since then that has come through proves that it has got past it.
+    fn note_errors(&mut self, now: Instant, count: i64) {
         if let Some(before) = self.apply_errors
             && count > before
         {
@@ -231,9 +233,9 @@ impl Watcher {
             self.recent_error = Some((now, text));
         }
         self.apply_errors = Some(count);
-        // The worker tries again every few seconds: two tries without an error are needed to believe it.
-        let believe_after = stable_for.max(Duration::from_secs(15));
-        if self.recent_error.as_ref().is_some_and(|(at, _)| now.duration_since(*at) > believe_after) {
+        if let (Some((failed, _)), Some(emitted)) = (&self.recent_error, self.marker_through)
+            && emitted >= *failed
+        {
             self.recent_error = None;
         }
     }
@@ -402,17 +404,23 @@ mod tests {
     }
 
     #[test]
-    fn an_apply_error_is_believed_gone_only_after_a_while() {
+    fn an_apply_error_is_believed_gone_when_a_marker_emitted_after_it_has_come_through() {
         let mut watcher = Watcher::default();
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
-        watcher.note_errors(at(0), 3, Duration::from_secs(5));
+        watcher.note_errors(at(0), 3);
         assert!(watcher.recent_error.is_none(), "old errors are old");
-        watcher.note_errors(at(1), 4, Duration::from_secs(5));
+        watcher.marker = Some((Lsn(100), at(0)));
+        watcher.note_errors(at(1), 4);
         assert!(watcher.recent_error.is_some());
-        watcher.note_errors(at(10), 4, Duration::from_secs(5));
-        assert!(watcher.recent_error.is_some());
-        watcher.note_errors(at(17), 4, Duration::from_secs(5));
+        watcher.note_marker(at(2), Lsn(100));
+        watcher.note_errors(at(2), 4);
+        assert!(watcher.recent_error.is_some(), "that marker was emitted before the failure");
+        watcher.marker = Some((Lsn(200), at(2)));
+        watcher.note_errors(at(60), 4);
+        assert!(watcher.recent_error.is_some(), "time alone proves nothing");
+        watcher.note_marker(at(61), Lsn(200));
+        watcher.note_errors(at(61), 4);
         assert!(watcher.recent_error.is_none());
     }
 }

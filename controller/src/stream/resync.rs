@@ -6,7 +6,9 @@ use tokio_postgres::Client;
 
 use super::Names;
 use super::publication;
+use super::slot::{self, Slot};
 use super::subscription;
+use crate::ledger;
 use crate::postgres::retry;
 
 /// Why nothing is copied anew.
@@ -24,6 +26,21 @@ pub enum Error {
     /// There is no such table in the stream.
     #[error("the table {0:?} is not part of the migration: give it as schema.table, as migrator.tables shows it")]
     NoTable(String),
+    /// There is no stream that could carry a single table on.
+    #[error("the slot of the stream is gone or lost: copy the whole database again instead of a single table")]
+    NoSlot,
+    /// The source can't be asked.
+    #[error("looking at the slots: {}", retry::message(.0))]
+    Slots(#[source] tokio_postgres::Error),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+}
+
+/// The streams whose slots are gone or have lost log: they can't go on, only begin anew with all their tables.
+pub async fn lost_slots<'n>(source: &Client, streams: &'n [Names]) -> Result<Vec<&'n Names>, Error> {
+    let slots = slot::observe_all(source, streams).await.map_err(Error::Slots)?;
+    Ok(streams.iter().zip(slots).filter(|(_, slot)| matches!(slot, Slot::Missing | Slot::Lost)).map(|(names, _)| names).collect())
 }
 
 /// Takes tables (or the one named `schema.table`) out of the subscriptions of the database that `destination` is connected
