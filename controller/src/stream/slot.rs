@@ -146,6 +146,11 @@ pub struct Snapshot {
     _holder: Session,
 }
 
+/// Switches off every timeout of the session that this version knows.
+const NO_TIMEOUTS: &str = "
+    SELECT count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings
+    WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')";
+
 impl Snapshot {
     /// Takes one, over a replication connection that the destination opens: the driver has no replication mode, and
     /// pgoutput's slot is the only thing that ties a snapshot to a position.
@@ -176,16 +181,9 @@ impl Snapshot {
             .execute(&format!("SELECT {schema}.dblink_connect('pass', $1)"), &[&conninfo])
             .await
             .map_err(failed("connecting from the destination to"))?;
-        // While the snapshot is exported this session is idle in a transaction: no limit of the role or database may end it.
+        // A role's own limits would end the session that keeps the snapshot, which is idle in a transaction until all have imported it.
         holder
-            .query(
-                &format!(
-                    "SELECT * FROM {schema}.dblink('pass', 'SELECT pg_catalog.set_config(name, ''0'', false) FROM pg_catalog.pg_settings
-                         WHERE name IN (''idle_in_transaction_session_timeout'', ''statement_timeout'', ''transaction_timeout'')')
-                     AS t (value text)"
-                ),
-                &[],
-            )
+            .query_one(&format!("SELECT n FROM {schema}.dblink('pass', $1) AS t (n bigint)"), &[&NO_TIMEOUTS])
             .await
             .map_err(failed("preparing to take a snapshot of"))?;
         let command = format!("CREATE_REPLICATION_SLOT \"pg_migrator_pass_{pid}\" TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT");
