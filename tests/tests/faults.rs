@@ -77,5 +77,5 @@ async fn transactions_of_others_are_named_or_carried() -> Result<()> {
 
 #[tokio::test]
 async fn what_breaks_the_stream_is_named_and_cured() -> Result<()> {
-    survives(&[Fault::PlantedRow, Fault::Ddl]).await
+    survives(&[Fault::PlantedRow, Fault::SlotInvalidated, Fault::Ddl]).await
 }

@@ -146,6 +146,11 @@ pub struct Snapshot {
     _holder: Session,
 }
 
+/// Switches off every timeout of the session that this version knows.
+const NO_TIMEOUTS: &str = "
+    SELECT count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings
+    WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')";
+
 impl Snapshot {
     /// Takes one, over a replication connection that the destination opens: the driver has no replication mode, and
     /// pgoutput's slot is the only thing that ties a snapshot to a position.
@@ -176,6 +181,11 @@ impl Snapshot {
             .execute(&format!("SELECT {schema}.dblink_connect('pass', $1)"), &[&conninfo])
             .await
             .map_err(failed("connecting from the destination to"))?;
+        // A role's own limits would end the session that keeps the snapshot, which is idle in a transaction until all have imported it.
+        holder
+            .query_one(&format!("SELECT n FROM {schema}.dblink('pass', $1) AS t (n bigint)"), &[&NO_TIMEOUTS])
+            .await
+            .map_err(failed("preparing to take a snapshot of"))?;
         let command = format!("CREATE_REPLICATION_SLOT \"pg_migrator_pass_{pid}\" TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT");
         let row = holder
             .query_one(
