@@ -26,6 +26,9 @@ pub enum Error {
     /// There is no such table in the stream.
     #[error("the table {0:?} is not part of the migration: give it as schema.table, as migrator.tables shows it")]
     NoTable(String),
+    /// The source does not let the table be published.
+    #[error("{0}")]
+    Refused(String),
     /// There is no stream that could carry a single table on.
     #[error("the slot of the stream is gone or lost: copy the whole database again instead of a single table")]
     NoSlot,
