@@ -8,6 +8,7 @@
 //! - [`workload`] keeps changing every table while that happens.
 //! - [`compare`] and [`dump_diff`] are the oracles. They are independent of pg-migrator's code: the servers count and
 //!   hash their own rows, and `pg_dump` describes the schemas.
+//! - [`extension`] makes an extension with configuration tables.
 //! - [`bench`] measures it beside the other ways of moving a database.
 //! - [`browser`] and [`http`] look at the dashboard.
 
@@ -19,6 +20,7 @@ pub mod controller;
 pub mod databases;
 pub mod dump_diff;
 pub mod error;
+pub mod extension;
 pub mod http;
 pub mod pair;
 pub mod workload;

@@ -184,12 +184,15 @@ codes! {
         TablespaceIgnored "tablespace_ignored" [Info]:
             "The database is in a tablespace of its own on the source, and goes to the destination's default one."
             => "Move it after the migration if it matters.";
-        LargeObjects "large_objects" [Warning]:
-            "Logical replication does not carry large objects."
-            => "The finding says what becomes of them.";
-        UnloggedTables "unlogged_tables" [Warning]:
-            "Logical replication does not carry the rows of unlogged tables."
-            => "The finding says what becomes of them.";
+        LargeObjects "large_objects" [Error, Info]:
+            "The database has large objects, which are carried beside the stream; an error if our role may not read them."
+            => "GRANT SELECT ON pg_largeobject to our role; otherwise nothing.";
+        UnloggedTables "unlogged_tables" [Info]:
+            "The database has unlogged tables, whose rows are carried beside the stream, once more within the block of the cutover."
+            => "Nothing; ALTER TABLE … SET LOGGED before the migration makes the block shorter.";
+        TruncateNotCarried "truncate_not_carried" [Warning]:
+            "The source is PostgreSQL 10, which does not publish TRUNCATE."
+            => "Use DELETE until the cutover, which compares tables that were truncated and copies them again where they differ.";
     }
     "Schema" {
         StatementFailed "statement_failed" [Error]:
@@ -231,9 +234,9 @@ codes! {
         ClassNotSupported "class_not_supported" [Warning]:
             "Objects of a kind that is not carried over exist on the source."
             => "Make them by hand on the destination.";
-        ExtensionConfiguration "extension_configuration" [Info]:
-            "Users may have added rows to tables that an extension made."
-            => "Compare these tables on both sides before the cutover.";
+        ExtensionConfiguration "extension_configuration" [Warning, Info]:
+            "An extension keeps users' rows in its tables; a warning where the destination's version has no place for some."
+            => "Nothing: they are carried beside the stream. What has no place is to be brought over by hand.";
         UserMappingOptions "user_mapping_options" [Warning]:
             "Our role on the source may not see the options of a user mapping; it is made without them."
             => "Set the options on the destination, or read the source as a superuser.";

@@ -234,6 +234,18 @@ impl Database {
     pub(super) async fn carry_out_orders(&mut self) -> Result<(), Error> {
         let orders = self.context.orders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name).unwrap_or_default();
         for order in orders {
+            // Whoever asked may be gone; then the request is open still, and asked again at the next start.
+            match self.order_beside(order.table.as_deref()).await {
+                Ok(true) if order.table.is_some() => {
+                    let _ = order.answer.send(Ok(1));
+                    continue;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let _ = order.answer.send(Err(error.to_string()));
+                    continue;
+                }
+            }
             let names = self.names.clone();
             let (name, policy) = (self.name.clone(), self.context.settings.replica_identity);
             self.source().await?;
@@ -251,7 +263,6 @@ impl Database {
                 Ok::<_, resync::Error>(detached.len())
             };
             let outcome = detached.await.map_err(|error| error.to_string());
-            // Whoever asked may be gone; then the request is open still, and asked again at the next start.
             let _ = order.answer.send(outcome);
             self.finished = false;
             self.watcher = Watcher::default();

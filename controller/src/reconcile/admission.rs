@@ -146,8 +146,8 @@ pub async fn instance_findings(
     effects: &[ledger::SideEffect],
     settings: &config::Mapping,
 ) -> Result<Before, Error> {
-    // Each worker has a session on both sides; a database has two more, and a mapping four.
-    let connections = settings.copy_workers + settings.index_workers + 2 * selected.len() + 4;
+    // Each worker has a session on both sides; a database has up to three more, and a mapping four.
+    let connections = settings.copy_workers + settings.index_workers + 3 * selected.len() + 4;
     let prefix = format!("pg_migrator_{mapping}_");
     let names: BTreeSet<String> = selected.iter().map(|(_, name)| name.clone()).collect();
     let ours = effects.iter().filter(|e| e.kind == ledger::Kind::Database).map(|e| e.object.clone()).collect();

@@ -107,6 +107,7 @@ pub struct Database {
     /// When what failed is to be tried once more.
     pub(super) retry_finish_at: Option<Instant>,
     pub(super) watcher: Watcher,
+    pub(super) beside: super::beside::Keeper,
 }
 
 /// A table that failed, and is left alone for a while.
@@ -147,6 +148,7 @@ impl Database {
             failing_since: None,
             retry_finish_at: None,
             watcher: Watcher::default(),
+            beside: super::beside::Keeper::default(),
         }
     }
 
@@ -319,6 +321,9 @@ impl Database {
             let outcome = self.watcher.tick(&stream, open).await.map_err(Error::doing("watching the stream"))?;
             self.in_step = self.watcher.in_step();
             let paused = *self.mode.borrow() == Mode::Paused;
+            if self.in_step && self.finished && !paused {
+                self.keep_beside();
+            }
             let to_finish = self.in_step && !self.finished && !self.failed.values().any(Cooling::is_cooling) && !paused;
             if self.retry_finish_at.is_some_and(|at| at <= Instant::now()) && !paused {
                 self.finished = false;
@@ -334,6 +339,7 @@ impl Database {
             tokio::select! {
                 () = tokio::time::sleep(context.tick) => {}
                 _ = self.mode.changed() => return Ok(()),
+                copied = self.beside.ended() => self.note_beside(copied),
             }
         }
     }

@@ -6,6 +6,7 @@
 //! - [`admission`] asks what must hold before a mapping is begun; `ending` carries out cutover and completion.
 //! - [`database`] holds one database and its loop: it lets [`observe`] look at both sides, [`decide`] name the next step, and
 //!   [`act`] and `fill` carry it out.
+//! - `beside` keeps what the stream does not carry.
 //! - [`watch`] looks after a database that streams: lag, facts of readiness, sequences, drift.
 //! - [`request`] reads what operators asked for, and answers.
 //!
@@ -23,6 +24,7 @@ use crate::postgres::{Endpoint, Session};
 
 pub mod act;
 pub mod admission;
+mod beside;
 pub mod database;
 pub mod decide;
 mod ending;

@@ -152,6 +152,7 @@ impl Watcher {
             prepared_transactions: at_source.get("prepared"),
             statements_open,
             errors: Vec::new(),
+            beside: None,
         };
         context.board.database(database, |view| {
             if let Some(tables) = &tables_of_source {
@@ -186,6 +187,7 @@ impl Watcher {
                 .map(|f| format!("{}: {}", f.object, f.reason))
                 .take(NAMES_TOLD)
                 .collect();
+            facts.beside.clone_from(&view.beside);
             view.lag = Some(lag);
             view.sequences.clone_from(&self.sequences);
             view.checks = readiness::checks(&facts);
