@@ -1,4 +1,4 @@
-.PHONY: setup build install demo test bench lint
+.PHONY: setup build install demo test bench lint soak
 
 setup:   ; scripts/setup.sh
 build:   ; scripts/build.sh
@@ -6,4 +6,5 @@ install: ; scripts/install.sh
 demo:    ; scripts/demo.sh
 test:    ; scripts/test.sh
 bench:   ; scripts/bench.sh
+soak:    ; scripts/soak.sh
 lint:    ; scripts/lint.sh

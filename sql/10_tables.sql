@@ -16,7 +16,7 @@ CREATE TABLE migrator.side_effect (
     side       text        NOT NULL CHECK (side IN ('source', 'destination')),
     database   text        NOT NULL,
     kind       text        NOT NULL CHECK (kind IN ('role', 'membership', 'database', 'publication', 'slot', 'subscription',
-                                                    'replica_identity', 'write_block')),
+                                                    'replica_identity', 'write_block', 'detached')),
     object     text        NOT NULL,
     detail     jsonb       NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -54,6 +54,8 @@ CREATE TABLE migrator.mapping (
     destination_version integer,
     status              migrator.status NOT NULL DEFAULT 'pending',
     phase               text NOT NULL DEFAULT 'pending',
+    copy_limit_bytes_per_second bigint,
+    slowed_down_by      text,
     started_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at          timestamptz NOT NULL DEFAULT clock_timestamp()
 );
@@ -80,9 +82,15 @@ CREATE TABLE migrator.database (
     lag                interval,
     wal_retained_bytes bigint,
     eta                interval,
+    wal_limit_bytes    bigint,
+    wal_limit_in       interval,
     updated_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (mapping, database)
 );
+COMMENT ON COLUMN migrator.mapping.copy_limit_bytes_per_second IS 'COPY bytes a second that all mappings of the source together may take now; null for no limit.';
+COMMENT ON COLUMN migrator.mapping.slowed_down_by IS 'What about the source slows the copy down beside the setting, in words.';
+COMMENT ON COLUMN migrator.database.wal_limit_bytes IS 'How much WAL the source may keep for the slot: max_slot_wal_keep_size or wal_limit, the smaller.';
+COMMENT ON COLUMN migrator.database.wal_limit_in IS 'When that will be reached, if things go on as in the last minutes.';
 COMMENT ON COLUMN migrator.database.waiting_for IS 'What this database waits for, in words, where it waits.';
 COMMENT ON COLUMN migrator.database.lag_bytes IS 'WAL on the source that the destination has not yet confirmed as applied and flushed.';
 COMMENT ON COLUMN migrator.database.lag IS 'Age of the oldest change on the source that is not yet applied.';

@@ -2,7 +2,7 @@
 
 CREATE VIEW migrator.mappings AS
     SELECT m.mapping, m.source, m.destination, m.source_version, m.destination_version, m.status, m.phase, m.started_at, m.updated_at,
-           migrator.controller_seen(m.mapping) AS controller_running
+           migrator.controller_seen(m.mapping) AS controller_running, m.copy_limit_bytes_per_second, m.slowed_down_by
     FROM migrator.mapping m;
 COMMENT ON VIEW migrator.mappings IS 'One row a mapping: a source instance onto a destination instance.';
 
@@ -40,7 +40,7 @@ COMMENT ON VIEW migrator.cutover_checks IS 'One row per fact that a cutover need
 CREATE FUNCTION migrator.status()
     RETURNS TABLE (mapping text, source text, destination text, database text, status text, phase text,
                    tables_total bigint, tables_synced bigint, tables_in_catchup bigint, tables_problematic bigint,
-                   bytes_total bigint, bytes_copied bigint, lag_bytes bigint, lag interval, eta interval, updated_at timestamptz)
+                   bytes_total bigint, bytes_copied bigint, lag_bytes bigint, lag interval, eta interval, updated_at timestamptz, waiting_for text)
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -49,7 +49,7 @@ BEGIN ATOMIC
            COALESCE(d.phase, m.phase),
            COALESCE(d.tables_total, 0), COALESCE(d.tables_synced, 0), COALESCE(d.tables_in_catchup, 0), COALESCE(d.tables_problematic, 0),
            COALESCE(d.bytes_total, 0), COALESCE(d.bytes_copied, 0), d.lag_bytes, d.lag, d.eta,
-           COALESCE(d.updated_at, m.updated_at)
+           COALESCE(d.updated_at, m.updated_at), d.waiting_for
     FROM migrator.mapping m LEFT JOIN migrator.database d ON d.mapping = m.mapping
     ORDER BY m.mapping, d.database;
 END;

@@ -7,8 +7,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use secrecy::SecretString;
 use serde::Deserialize;
+
+mod gentle;
+
+pub use gentle::{SlowDown, WalPolicy, Window};
 
 /// What is wrong with the configuration. Always exit status 2.
 #[derive(Debug, thiserror::Error)]
@@ -190,6 +195,30 @@ pub struct Mapping {
     /// Tables of more bytes are copied in parts, several at once; without it only those that the others would wait for.
     #[serde(default)]
     pub split_above: Option<u64>,
+    /// Streams of a database: its tables are spread over so many publications, slots and subscriptions.
+    #[serde(default = "default_streams")]
+    pub streams: usize,
+    /// COPY bytes a second, of all mappings of this source together: the smallest of theirs counts.
+    #[serde(default)]
+    pub rate_limit: Option<ByteSize>,
+    /// Sessions on the source, of all its mappings together, without the streams' WAL senders: the smallest of theirs counts.
+    #[serde(default)]
+    pub max_source_connections: Option<usize>,
+    /// When tables may be copied; without any, always.
+    #[serde(default)]
+    pub schedule: Vec<Window>,
+    /// Copy more slowly while the source is busy or its standbys lag.
+    #[serde(default)]
+    pub slow_down: Option<SlowDown>,
+    /// What to do when the source keeps nearly as much WAL for a slot of ours as it may.
+    #[serde(default)]
+    pub wal_guard: WalPolicy,
+    /// How much WAL the source may keep for a slot of ours; beside `max_slot_wal_keep_size`, if that is set there.
+    #[serde(default)]
+    pub wal_limit: Option<ByteSize>,
+    /// An instance that is a physical standby of the source: rows are read there.
+    #[serde(default)]
+    pub copy_from: Option<String>,
 }
 
 /// Which databases of the source take part. Patterns know `*` and `?`.
@@ -240,6 +269,9 @@ pub enum ReplicaIdentityPolicy {
     Refuse,
 }
 
+/// More streams than anybody has cores for, and few enough that their names stay short.
+const MAX_STREAMS: usize = 64;
+
 fn default_tick() -> Duration {
     Duration::from_secs(2)
 }
@@ -254,6 +286,9 @@ fn default_database() -> String {
 }
 fn default_workers() -> usize {
     4
+}
+fn default_streams() -> usize {
+    1
 }
 fn default_max_lag_bytes() -> u64 {
     16 << 20
@@ -329,9 +364,13 @@ fn validate(config: &Config) -> Result<(), Error> {
         if mapping.split_above == Some(0) {
             problems.push(format!("mappings.{name}.split_above must be at least 1"));
         }
+        if !(1..=MAX_STREAMS).contains(&mapping.streams) {
+            problems.push(format!("mappings.{name}.streams must be between 1 and {MAX_STREAMS}"));
+        }
         if mapping.copy_workers == 0 || mapping.index_workers == 0 {
             problems.push(format!("mappings.{name}: copy_workers and index_workers must be at least 1"));
         }
+        problems.extend(gentle::problems(config, name, mapping));
     }
     if problems.is_empty() { Ok(()) } else { Err(Error::Inconsistent(problems)) }
 }
@@ -358,6 +397,7 @@ mod tests {
         assert_eq!(config.tick, Duration::from_secs(2));
         assert!(config.mappings["m"].databases.selects("anything"));
         assert_eq!(config.instances["a"].port, 5432);
+        assert_eq!(config.mappings["m"].streams, 1);
     }
 
     #[test]

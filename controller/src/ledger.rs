@@ -1,5 +1,6 @@
 //! The ledger: what we changed on either side, written before the change. What it does not name is not ours.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -43,6 +44,9 @@ pub enum Kind {
     ReplicaIdentity,
     /// The write block of a cutover on a source database, or on one role there; the detail has what was set before.
     WriteBlock,
+    /// A table that was taken out of its stream, since the stream could not apply a change of it; the detail has the
+    /// reason. Over when it is copied anew.
+    Detached,
 }
 
 impl Kind {
@@ -57,6 +61,7 @@ impl Kind {
             Self::Subscription => "subscription",
             Self::ReplicaIdentity => "replica_identity",
             Self::WriteBlock => "write_block",
+            Self::Detached => "detached",
         }
     }
 
@@ -70,6 +75,7 @@ impl Kind {
             Self::Subscription,
             Self::ReplicaIdentity,
             Self::WriteBlock,
+            Self::Detached,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == word)
@@ -173,18 +179,18 @@ pub async fn record(
     Ok(row.get(0))
 }
 
-/// Whether a subscription was ever made for a database of this mapping: from then on its tables may hold rows that are
-/// nowhere else, whatever has become of the subscription.
-pub async fn was_subscribed(control: &Client, mapping: &str, database: &str) -> Result<bool, Error> {
-    let row = control
-        .query_one(
-            "SELECT EXISTS (SELECT FROM migrator.side_effect
-                            WHERE mapping = $1 AND database = $2 AND kind = 'subscription' AND (detail ->> 'made')::boolean)",
+/// The subscriptions that were ever made for a database of this mapping: from then on its tables may hold rows that are
+/// nowhere else, whatever has become of the subscriptions.
+pub async fn subscriptions_made(control: &Client, mapping: &str, database: &str) -> Result<HashSet<String>, Error> {
+    let rows = control
+        .query(
+            "SELECT DISTINCT object FROM migrator.side_effect
+             WHERE mapping = $1 AND database = $2 AND kind = 'subscription' AND (detail ->> 'made')::boolean",
             &[&mapping, &database],
         )
         .await
         .map_err(READ)?;
-    Ok(row.get(0))
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Adds to what is known about a change.

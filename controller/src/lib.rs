@@ -7,6 +7,7 @@ pub mod config;
 pub mod copy;
 pub mod cutover;
 pub mod finding;
+pub mod gentle;
 pub mod ledger;
 pub mod monitor;
 pub mod object;

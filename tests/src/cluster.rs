@@ -16,15 +16,24 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::error::{Doing, Error, Result};
 
+pub mod control;
+
 /// How long a server may take until it answers. Generous: two cores may be busy compiling.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// Starts the server ($2…) and stops it at the end of stdin; then removes the folder ($1).
+/// Starts the server ($2…) and stops it at the end of stdin; then removes the folder ($1). A line that arrives before asks for
+/// the server once more: the one before has ended, as somebody wished.
 const GUARD: &str = r#"
 folder=$1; shift
 "$@" </dev/null &
 server=$!
-cat >/dev/null
+while read -r again; do
+    wait "$server" 2>/dev/null
+    "$@" </dev/null &
+    server=$!
+done
+# A server that is stopped hears nothing else.
+kill -CONT "$server" 2>/dev/null
 kill -QUIT "$server" 2>/dev/null
 wait "$server" 2>/dev/null
 rm -rf "$folder"
@@ -46,6 +55,7 @@ pub struct Cluster {
 pub struct ClusterBuilder {
     major: u32,
     settings: Vec<(String, String)>,
+    parent: Option<PathBuf>,
 }
 
 impl Cluster {
@@ -56,7 +66,7 @@ impl Cluster {
 
     /// A server of this major version, to be given more settings.
     pub fn of(major: u32) -> ClusterBuilder {
-        ClusterBuilder { major, settings: Vec::new() }
+        ClusterBuilder { major, settings: Vec::new(), parent: None }
     }
 
     /// Its major version: 10 … 18.
@@ -183,6 +193,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// Puts the server's folder into this one, instead of where the system keeps temporary ones.
+    #[must_use]
+    pub fn inside(mut self, folder: &Path) -> Self {
+        self.parent = Some(folder.to_owned());
+        self
+    }
+
     /// Initialises and starts the server, and waits until it answers.
     pub async fn start(self) -> Result<Cluster> {
         let bin = server_bin(self.major)?;
@@ -199,7 +216,7 @@ impl ClusterBuilder {
 
     async fn start_once(&self, bin: &Path) -> Result<Cluster> {
         let password = format!("pw-{:032x}", rand::rng().random::<u128>());
-        let folder = make_folder(self.major)?;
+        let folder = make_folder(self.major, self.parent.as_deref())?;
         let port = free_port()?;
         let initialised = self.initialise(bin, &folder, port, &password);
         if let Err(error) = initialised {
@@ -372,7 +389,8 @@ fn server_user() -> String {
     std::env::var("PG_MIGRATOR_SERVER_USER").unwrap_or_else(|_| "postgres".to_owned())
 }
 
-fn is_root() -> bool {
+/// Whether this process may do what only root may.
+pub fn is_root() -> bool {
     // Root owns /proc/self only when root runs this process.
     std::fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
 }
@@ -400,11 +418,12 @@ fn server_command(program: &Path) -> Command {
     command
 }
 
-fn make_folder(major: u32) -> Result<PathBuf> {
+fn make_folder(major: u32, parent: Option<&Path>) -> Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
+    let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
     let folder = tempfile::Builder::new()
         .prefix(&format!("pgm-{major}-"))
-        .tempdir()
+        .tempdir_in(parent)
         .doing(|| "creating a folder for a server".to_owned())?
         // From here on the guard removes it.
         .keep();

@@ -43,6 +43,11 @@ impl Mapping {
         Self { name: name.to_owned(), source: source.to_owned(), destination: destination.to_owned(), lines }
     }
 
+    /// A mapping of one instance onto another with nothing but defaults.
+    pub fn bare(name: &str, source: &str, destination: &str) -> Self {
+        Self { lines: Vec::new(), ..Self::new(name, source, destination) }
+    }
+
     /// Only these databases.
     #[must_use]
     pub fn databases(self, include: &[&str]) -> Self {
@@ -97,6 +102,21 @@ impl ConfigFile {
             toml_string(password),
         );
         self
+    }
+
+    /// Another line of the instance added last.
+    #[must_use]
+    pub fn instance_line(mut self, line: &str) -> Self {
+        self.instances.push_str(line);
+        self.instances.push('\n');
+        self
+    }
+
+    /// The time between two looks, instead of a quick one.
+    #[must_use]
+    pub fn tick(mut self, tick: &str) -> Self {
+        self.top = self.top.split_inclusive('\n').filter(|line| !line.starts_with("tick =")).collect();
+        self.line(&format!("tick = \"{tick}\""))
     }
 
     /// A mapping.

@@ -3,12 +3,14 @@
 //! # Layout
 //!
 //! - [`cluster`] boots one PostgreSQL server of a given major version and takes it away again, whatever happens.
-//! - [`pair`] is a source and a PostgreSQL 18 destination; [`databases`] are what is loaded into the source.
+//! - [`pair`] is a source and a PostgreSQL 18 destination; [`databases`] and [`fixtures`] are what is loaded into
+//!   the source.
 //! - [`controller`] runs the `pg-migrator` binary between them: starts it, kills it, asks it things, waits for facts.
 //! - [`workload`] keeps changing every table while that happens.
 //! - [`compare`] and [`dump_diff`] are the oracles. They are independent of pg-migrator's code: the servers count and
 //!   hash their own rows, and `pg_dump` describes the schemas.
 //! - [`extension`] makes an extension with configuration tables.
+//! - [`faults`] has rounds in which something goes wrong on purpose.
 //! - [`bench`] measures it beside the other ways of moving a database.
 //! - [`browser`] and [`http`] look at the dashboard.
 
@@ -21,6 +23,8 @@ pub mod databases;
 pub mod dump_diff;
 pub mod error;
 pub mod extension;
+pub mod faults;
+pub mod fixtures;
 pub mod http;
 pub mod pair;
 pub mod workload;

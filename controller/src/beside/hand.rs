@@ -1,11 +1,14 @@
 //! A hand: a session on each side that copies what travels beside the stream, one thing after the other.
 
+use std::sync::Arc;
+
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
 use super::large_objects;
 use crate::copy::loader::{self, Loader};
 use crate::copy::pipe::{self, Progress};
+use crate::gentle::{self, rate::Limiter};
 use crate::postgres::{self, Endpoint, Session, retry};
 
 /// Why a hand did not do what it should.
@@ -51,21 +54,27 @@ pub struct Hand {
     /// On the destination.
     pub loader: Loader,
     facts: Option<(Statement, Statement)>,
+    rate: Rate,
 }
+
+/// How fast rows may be taken from the source: as the limiter of its mappings says, or, with none, as fast as they come.
+pub type Rate = Option<Arc<gentle::Source>>;
 
 impl Hand {
     /// Opens both sessions.
-    pub async fn open(source: &Endpoint, destination: &Endpoint, database: &str) -> Result<Self, Failure> {
+    pub async fn open(source: &Endpoint, destination: &Endpoint, database: &str, rate: Rate) -> Result<Self, Failure> {
         let reader = source.connect(database).await?;
         // Whatever somebody on the source has locked: it is tried again later.
         reader.batch_execute("SET lock_timeout = '5s'").await.map_err(Failure::of("preparing to read"))?;
         loader::as_bytes(&reader).await.map_err(Failure::of("preparing to read"))?;
-        Ok(Self { reader, loader: Loader::open(destination, database).await?, facts: None })
+        Ok(Self { reader, loader: Loader::open(destination, database).await?, facts: None, rate })
     }
 
     /// Moves rows from a COPY on the source into one on the destination; gives how many the source gave and the destination took.
     pub async fn pipe(&self, copy_to: &str, copy_from: &str, progress: &Progress) -> Result<u64, Failure> {
-        pipe::run(&self.reader, copy_to, &self.loader, copy_from, progress).await.map_err(|error| match error {
+        let unlimited = Limiter::default();
+        let rate = self.rate.as_ref().map_or(&unlimited, |source| &source.rate);
+        pipe::run(&self.reader, copy_to, &self.loader, copy_from, progress, rate).await.map_err(|error| match error {
             pipe::Error::Source(source) | pipe::Error::Destination(source) if retry::is_loss_of_session(&source) => {
                 Failure::Session { doing: "moving rows", source }
             }

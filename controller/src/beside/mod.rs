@@ -30,7 +30,7 @@ pub mod large_objects;
 pub mod record;
 pub mod tables;
 
-pub use hand::{Failure, Hand};
+pub use hand::{Failure, Hand, Rate};
 pub use record::{Copied, Record};
 
 use large_objects::{BATCH_BYTES, BATCH_OBJECTS, Change, Facts, Terms, Window};
@@ -121,6 +121,7 @@ pub struct Crew {
     source: Endpoint,
     destination: Endpoint,
     database: String,
+    rate: Rate,
     ours: Session,
     theirs: Session,
     hands: Vec<Hand>,
@@ -128,7 +129,13 @@ pub struct Crew {
 
 impl Crew {
     /// Opens the sessions that look; and, where there is something to copy, up to so many hands.
-    pub async fn open(source: &Endpoint, destination: &Endpoint, database: &str, hands: usize) -> Result<Self, Error> {
+    pub async fn open(
+        source: &Endpoint,
+        destination: &Endpoint,
+        database: &str,
+        hands: usize,
+        rate: Rate,
+    ) -> Result<Self, Error> {
         let ours = source.connect(database).await?;
         let theirs = destination.connect(database).await?;
         for session in [&ours, &theirs] {
@@ -138,6 +145,7 @@ impl Crew {
             source: source.clone(),
             destination: destination.clone(),
             database: database.to_owned(),
+            rate,
             ours,
             theirs,
             hands: vec![],
@@ -155,7 +163,7 @@ impl Crew {
 
     async fn employ(&mut self, hands: usize) -> Result<(), Error> {
         while self.hands.len() < hands {
-            self.hands.push(Hand::open(&self.source, &self.destination, &self.database).await?);
+            self.hands.push(Hand::open(&self.source, &self.destination, &self.database, self.rate.clone()).await?);
         }
         Ok(())
     }

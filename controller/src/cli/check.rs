@@ -11,7 +11,7 @@ use crate::ledger::{self, SideEffect};
 use crate::postgres::{Session, retry};
 use crate::preflight;
 use crate::provision::roles::Fate;
-use crate::provision::{carry, control, rehearsal};
+use crate::provision::{carry, control, failure, rehearsal};
 use crate::reconcile::decide::Target;
 use crate::reconcile::{act, admission, observe};
 use crate::stream::Names;
@@ -116,7 +116,10 @@ async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Re
             }
         };
         let target = observe::target(&at_destination, &database, &effects).await.map_err(|e| fail(&e))?;
-        let ours = [Names::new(name, oid).publication];
+        let ours: Vec<String> = Names::of_database(name, &database, oid, &effects, settings.streams)
+            .into_iter()
+            .map(|names| names.publication)
+            .collect();
         let plan = match act::read_plan(&mut session, &database, &ours, &effects, settings.replica_identity).await {
             Ok(plan) => plan,
             Err(error) => {
@@ -129,10 +132,11 @@ async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Re
             let checked = async {
                 let (definition, _) = carry::definition(&at_source, &at_destination, &database).await.map_err(|e| fail(&e))?;
                 let mut found = preflight::database(&session, &at_destination, &definition).await.map_err(|e| fail(&e))?;
-                if admitted && found.iter().all(|f| f.severity != Severity::Error) {
+                // Without an extension the rest can be rehearsed all the same, and tells what needs it.
+                if admitted && found.iter().all(|f| f.severity != Severity::Error || preflight::is_missing_extension(f)) {
                     let rehearsed =
                         rehearsal::rehearse(&destination, &at_destination, &scratch, &definition, &plan, &roles_to_come);
-                    found.extend(rehearsed.await.map_err(|e| fail(&e))?);
+                    found = failure::merged(found, rehearsed.await.map_err(|e| fail(&e))?);
                 }
                 Ok::<_, Failure>(found)
             };

@@ -9,6 +9,7 @@ use tracing::Instrument as _;
 
 use super::{Answer, Failure};
 use crate::config::Config;
+use crate::gentle;
 use crate::postgres::Endpoint;
 use crate::reconcile::mapping;
 
@@ -22,9 +23,12 @@ pub(super) async fn run(config: Config) -> Result<Answer, Failure> {
     let dashboard = if config.dashboard.enabled { Some(serve_dashboard(&config, dashboard_stopped).await?) } else { None };
 
     let mut mappings = JoinSet::new();
-    for name in config.mappings.keys() {
+    let sources = gentle::sources(&config);
+    for (name, mapping) in &config.mappings {
         let span = tracing::info_span!("mapping", mapping = name);
-        mappings.spawn(mapping::run(Arc::clone(&config), name.clone()).instrument(span));
+        // Every source has its limits, as of the line above.
+        let Some(source) = sources.get(&mapping.source) else { continue };
+        mappings.spawn(mapping::run(Arc::clone(&config), name.clone(), Arc::clone(source)).instrument(span));
     }
     let ended = async {
         let mut panicked = false;

@@ -4,10 +4,11 @@
 //! one attaches it. So after a crash a table is either done, and the server knows as of which position, or not attached. A pass
 //! that ends early, by choice or by accident, costs nothing that is attached.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
@@ -17,6 +18,7 @@ use super::pipe::Progress;
 use super::schedule::Queue;
 use super::table::Table;
 use super::worker::Worker;
+use crate::gentle;
 use crate::postgres::{self, Endpoint, Lsn, Session, quote, retry};
 use crate::stream::slot;
 
@@ -33,12 +35,14 @@ pub struct Settings {
     pub destination_database: String,
     /// The destination's control database: it has dblink.
     pub control_database: String,
-    /// OID of the subscription that tables are attached to.
-    pub subscription: u32,
+    /// By a table's OID on the source: OID of the subscription that it is attached to.
+    pub subscriptions: Arc<HashMap<u32, u32>>,
     /// No further table is begun when the snapshot is older than this.
     pub max_snapshot_age: Duration,
     /// Tables of more bytes are copied in parts; without it the pass decides.
     pub split_above: Option<u64>,
+    /// The limits of the source.
+    pub gentle: Arc<gentle::Source>,
 }
 
 /// Why a pass came to nothing, or to an early end.
@@ -68,6 +72,9 @@ pub enum Error {
     /// No session to load rows with.
     #[error(transparent)]
     Loader(#[from] loader::Error),
+    /// A worker's thread can't work.
+    #[error("a copy worker can't begin: {0}")]
+    Thread(#[source] std::io::Error),
     /// A worker panicked; the message is in the log.
     #[error("a copy worker stopped unexpectedly: {0}")]
     Worker(#[from] tokio::task::JoinError),
@@ -108,28 +115,47 @@ pub async fn run(
             .await?;
     let began = Instant::now();
     tracing::info!(tables = tables.len(), workers, lsn = %snapshot.lsn, "copying");
-    // All transactions are open before the snapshot's holder may go.
-    let mut readers = Vec::with_capacity(workers);
-    for _ in 0..workers {
-        readers.push(open_reader(settings, &snapshot.name).await?);
-    }
-    slot::await_commits(&readers[0]).await.map_err(|source| Error::Session { doing: "waiting for commits", source })?;
-    let lsn = snapshot.lsn;
-    drop(snapshot);
-
-    let block_size = block_size(&readers[0]).await.map_err(|source| Error::Session { doing: "looking at the source", source })?;
-    let queue = Arc::new(Mutex::new(Queue::new(tables, workers, settings.split_above, block_size)));
+    // Ends the workers when nobody waits for them any more.
+    let (_alive, alive) = tokio::sync::watch::channel(());
     let mut running = JoinSet::new();
-    for reader in readers {
-        let worker = Worker {
-            settings: settings.clone(),
-            lsn,
-            began,
-            queue: Arc::clone(&queue),
-            events: events.clone(),
-            stop: stop.clone(),
+    let mut workers_open = Vec::with_capacity(workers);
+    for _ in 0..workers {
+        let (opened, is_open) = oneshot::channel();
+        let (queue, may_work) = oneshot::channel();
+        let reader = open_reader(settings.clone(), snapshot.name.clone());
+        let (settings, lsn, events, stop) = (settings.clone(), snapshot.lsn, events.clone(), stop.clone());
+        let work = async move {
+            let reader = reader.await?;
+            let block_size =
+                block_size(&reader).await.map_err(|source| Error::Session { doing: "looking at the source", source })?;
+            // Whoever waits is gone when another worker can't begin.
+            let _ = opened.send(block_size);
+            match may_work.await {
+                Ok(queue) => Worker { settings, lsn, began, queue, events, stop }.run(reader).await,
+                Err(_) => Ok(()),
+            }
         };
-        running.spawn(worker.run(reader).in_current_span());
+        running.spawn_blocking(on_this_thread(work, alive.clone()));
+        workers_open.push((is_open, queue));
+    }
+    // All transactions are open before the snapshot's holder may go.
+    let mut queues = Vec::with_capacity(workers);
+    let mut size_of_block = None;
+    for (is_open, queue) in workers_open {
+        if let Ok(size) = is_open.await {
+            size_of_block = size;
+            queues.push(queue);
+        }
+    }
+    drop(snapshot);
+    if queues.len() == workers {
+        let queue = Arc::new(Mutex::new(Queue::new(tables, workers, settings.split_above, size_of_block)));
+        for worker in queues {
+            // A worker that is gone has an error, which is told below.
+            let _ = worker.send(Arc::clone(&queue));
+        }
+    } else {
+        drop(queues);
     }
     let mut first_error = None;
     while let Some(result) = running.join_next().await {
@@ -142,6 +168,25 @@ pub async fn run(
     first_error.map_or(Ok(()), Err)
 }
 
+/// Drives a worker and its connections on the thread that this is called on, apart from all else: each chunk of rows passes from one
+/// connection to the other without another thread being woken, and what reads may nap (`postgres::tap`).
+fn on_this_thread(
+    work: impl Future<Output = Result<(), Error>>,
+    mut alive: tokio::sync::watch::Receiver<()>,
+) -> impl FnOnce() -> Result<(), Error> {
+    let span = tracing::Span::current();
+    move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+        let work = async move {
+            tokio::select! {
+                result = work => result,
+                _ = alive.changed() => Ok(()),
+            }
+        };
+        runtime.block_on(work.instrument(span))
+    }
+}
+
 /// The size of a block, bytes, if the source can read a range of blocks by itself.
 async fn block_size(reader: &Session) -> Result<Option<i64>, tokio_postgres::Error> {
     if !reader.version().at_least(part::SINCE) {
@@ -151,15 +196,17 @@ async fn block_size(reader: &Session) -> Result<Option<i64>, tokio_postgres::Err
     Ok(Some(row.get(0)))
 }
 
-async fn open_reader(settings: &Settings, snapshot: &str) -> Result<Session, Error> {
-    let reader = settings.source.connect(&settings.source_database).await?;
+/// Opens a session under the snapshot, in which everything that the snapshot counts as committed has really ended.
+async fn open_reader(settings: Settings, snapshot: String) -> Result<Session, Error> {
+    let reader = settings.source.connect_tapped(&settings.source_database).await?;
     reader
         .batch_execute(&format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; SAVEPOINT copy",
-            quote::literal(snapshot)
+            quote::literal(&snapshot)
         ))
         .await
         .map_err(|source| Error::Session { doing: "importing the snapshot", source })?;
     loader::as_bytes(&reader).await.map_err(|source| Error::Session { doing: "preparing to read", source })?;
+    slot::await_commits(&reader).await.map_err(|source| Error::Session { doing: "waiting for commits", source })?;
     Ok(reader)
 }

@@ -13,6 +13,7 @@ use super::pass::{Error, Event, Settings};
 use super::pipe::{self, Progress};
 use super::schedule::{Job, Queue};
 use super::table::Table;
+use crate::gentle::rate::Limiter;
 use crate::postgres::{Lsn, Session, quote, retry};
 use crate::provision::statistics;
 
@@ -121,7 +122,8 @@ impl Worker {
     fn attach(&self, table: &Table) -> String {
         format!(
             "SELECT pg_temp.attach({}, {}::pg_catalog.regclass, '{}');",
-            self.settings.subscription,
+            // A table without one would fail here, and alone: there is no subscription 0.
+            self.settings.subscriptions.get(&table.oid).copied().unwrap_or_default(),
             quote::literal(&table.sql_name()),
             self.lsn
         )
@@ -142,7 +144,12 @@ impl Worker {
         let statistics = statistics?;
         written?;
         let rows = sessions
-            .pipe(&format!("COPY {name} {columns} TO STDOUT"), &format!("COPY {name} {columns} FROM STDIN {options}"), progress)
+            .pipe(
+                &format!("COPY {name} {columns} TO STDOUT"),
+                &format!("COPY {name} {columns} FROM STDIN {options}"),
+                progress,
+                &self.settings.gentle.rate,
+            )
             .await?;
         // The lock that reading took is still held: the file is the one that is there now.
         if sessions.was_rewritten(table).await? {
@@ -196,7 +203,8 @@ impl Worker {
         }
         let columns = table.column_list();
         sessions.begin(&owner).await?;
-        sessions.pipe(&split.copy_to(range), &format!("COPY {} {columns} FROM STDIN", table.sql_name()), &split.progress).await?;
+        let copy_from = format!("COPY {} {columns} FROM STDIN", table.sql_name());
+        sessions.pipe(&split.copy_to(range), &copy_from, &split.progress, &self.settings.gentle.rate).await?;
         // The lock that reading took is still held: the file is the one that was read.
         if sessions.file(table).await? != file || sessions.was_rewritten(table).await? {
             return Err(Failure::Table("the source rewrote the table while it was being copied in parts".to_owned()));
@@ -318,8 +326,8 @@ impl Sessions {
         }
     }
 
-    async fn pipe(&self, copy_to: &str, copy_from: &str, progress: &Progress) -> Result<u64, Failure> {
-        pipe::run(&self.reader, copy_to, &self.writer, copy_from, progress).await.map_err(|error| match error {
+    async fn pipe(&self, copy_to: &str, copy_from: &str, progress: &Progress, rate: &Limiter) -> Result<u64, Failure> {
+        pipe::run(&self.reader, copy_to, &self.writer, copy_from, progress, rate).await.map_err(|error| match error {
             pipe::Error::Source(source) | pipe::Error::Destination(source) if retry::is_loss_of_session(&source) => {
                 Failure::Session(Error::Session { doing: "moving rows", source })
             }

@@ -18,7 +18,7 @@ fn failed(database: &str) -> impl FnOnce(crate::beside::Error) -> Error {
 /// Opens the sessions of one database.
 async fn open(context: &Context, name: &str, databases: usize) -> Result<Crew, Error> {
     let hands = (context.settings.copy_workers / databases.max(1)).max(1);
-    Crew::open(&context.source, &context.destination, name, hands).await.map_err(failed(name))
+    Crew::open(&context.source, &context.destination, name, hands, None).await.map_err(failed(name))
 }
 
 /// Opens the sessions, and brings the large objects up to date, while everybody still writes.
@@ -75,7 +75,7 @@ pub(super) async fn touched(context: &Context, candidates: &mut [Candidate], kee
 
 /// Refuses if somebody has written to what is to be copied a last time. Changes nothing.
 pub(super) async fn refuse_if_touched(context: &Context, database: &str) -> Result<(), Error> {
-    let crew = Crew::open(&context.source, &context.destination, database, 0).await.map_err(failed(database))?;
+    let crew = Crew::open(&context.source, &context.destination, database, 0, None).await.map_err(failed(database))?;
     look(context, database, &crew, false).await.map(drop)
 }
 

@@ -5,6 +5,7 @@
 //! last values, what the stream does not carry is brought over again ([`beside`]), and what would have disturbed the stream
 //! (triggers that fire on replicas, forced row security) is switched on.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -13,7 +14,7 @@ use tokio_postgres::Client;
 
 use crate::copy::table;
 use crate::ledger::{self, Kind};
-use crate::plan::{Plan, Section, Statement};
+use crate::plan::{Section, Statement};
 use crate::postgres::{self, Endpoint, Lsn, Session, quote, retry};
 use crate::provision::{carry, schema};
 use crate::reconcile::{Context, act, admission, database, mapping, watch};
@@ -182,7 +183,7 @@ pub struct DatabaseReport {
 /// One database on its way over, with everything that can be fetched before the clock runs.
 struct Candidate {
     name: String,
-    names: Names,
+    names: Vec<Names>,
     source: Session,
     destination: Session,
     last: Vec<Statement>,
@@ -260,11 +261,14 @@ async fn drain(context: &Context, candidate: &mut Candidate, moment: &str) -> Re
 /// What was ready when the cutover was asked for must be so now, when nobody can change it any more.
 async fn still_equal(context: &Context, candidate: &Candidate) -> Result<(), Error> {
     let looking = "looking at both sides once more";
-    let found = subscription::observe(&candidate.destination, &candidate.names).await.map_err(failed(looking, candidate))?;
-    let Some(found) = found.filter(|s| s.enabled) else {
-        return Err(Error::NotReady { database: candidate.name.clone(), why: "its stream is not running".to_owned() });
-    };
-    let states = subscription::tables(&candidate.destination, found.oid).await.map_err(failed(looking, candidate))?;
+    let mut states = HashMap::new();
+    for names in &candidate.names {
+        let found = subscription::observe(&candidate.destination, names).await.map_err(failed(looking, candidate))?;
+        let Some(found) = found.filter(|s| s.enabled) else {
+            return Err(Error::NotReady { database: candidate.name.clone(), why: "its stream is not running".to_owned() });
+        };
+        states.extend(subscription::tables(&candidate.destination, found.oid).await.map_err(failed(looking, candidate))?);
+    }
     let lagging: Vec<String> =
         states.iter().filter(|(_, s)| **s != TableState::Ready).map(|((s, n), _)| format!("{s}.{n}")).take(5).collect();
     if !lagging.is_empty() {
@@ -272,8 +276,8 @@ async fn still_equal(context: &Context, candidate: &Candidate) -> Result<(), Err
     }
     let ours = table::read(&candidate.source).await.map_err(failed(looking, candidate))?;
     let theirs = table::read(&candidate.destination).await.map_err(failed(looking, candidate))?;
-    let published = publication::observe(&candidate.source, &candidate.names).await.map_err(failed(looking, candidate))?;
-    let differences = watch::drift(&ours, &theirs, &states, &published.tables);
+    let published = publication::observe_all(&candidate.source, &candidate.names).await.map_err(failed(looking, candidate))?;
+    let differences = watch::drift(&ours, &theirs, &states, &publication::tables(&published));
     if differences.is_empty() {
         tracing::debug!(mapping = context.mapping, database = candidate.name, "still equal");
         return Ok(());
@@ -322,8 +326,10 @@ async fn prepare(context: &Context) -> Result<Vec<Candidate>, Error> {
 
 async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidate, Error> {
     let mut source = context.source.connect(&name).await?;
-    let names = Names::new(&context.mapping, oid);
-    let plan = plan(context, &mut source, &name, &names).await?;
+    let effects = ledger::in_force(&context.control, &context.mapping).await?;
+    let names = Names::of_database(&context.mapping, &name, oid, &effects, context.settings.streams);
+    let ours: Vec<String> = names.iter().map(|names| names.publication.clone()).collect();
+    let plan = act::read_plan(&mut source, &name, &ours, &effects, context.settings.replica_identity).await?;
     let mut last: Vec<Statement> = plan.statements.into_iter().filter(|s| s.section == Section::AtCutover).collect();
     last.extend(carry::at_cutover(&source, &context.control, &name).await.map_err(database::Error::from)?);
     let destination = schema::session(&context.destination, &name).await.map_err(database::Error::from)?;
@@ -345,12 +351,6 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
         beside: crate::beside::Outcome::default(),
     };
     Ok(Candidate { name, names, source, destination, last, crew: None, report })
-}
-
-async fn plan(context: &Context, source: &mut Session, name: &str, names: &Names) -> Result<Plan, Error> {
-    let effects = ledger::in_force(&context.control, &context.mapping).await?;
-    Ok(act::read_plan(source, name, std::slice::from_ref(&names.publication), &effects, context.settings.replica_identity)
-        .await?)
 }
 
 /// Prepared transactions and subscriptions of the source's own write without a session that could be ended.
@@ -377,15 +377,22 @@ async fn nothing_else_writes(candidate: &Candidate) -> Result<(), Error> {
 /// Waits until the destination has applied and flushed everything before the marker.
 async fn applied(candidate: &Candidate, marker: Lsn) -> Result<(), Error> {
     loop {
-        let slot =
-            slot::observe(&candidate.source, &candidate.names).await.map_err(failed("waiting for the destination", candidate))?;
-        match slot {
-            Slot::Present { confirmed, .. } if confirmed >= marker => return Ok(()),
-            Slot::Present { .. } => tokio::time::sleep(Duration::from_millis(20)).await,
-            Slot::Missing | Slot::Foreign | Slot::Lost => {
-                return Err(Error::Slot { database: candidate.name.clone(), slot: candidate.names.slot.clone() });
+        let slots = slot::observe_all(&candidate.source, &candidate.names)
+            .await
+            .map_err(failed("waiting for the destination", candidate))?;
+        let mut behind = false;
+        for (slot, names) in slots.iter().zip(&candidate.names) {
+            match slot {
+                Slot::Present { confirmed, .. } => behind |= *confirmed < marker,
+                Slot::Missing | Slot::Foreign | Slot::Lost => {
+                    return Err(Error::Slot { database: candidate.name.clone(), slot: names.slot.clone() });
+                }
             }
         }
+        if !behind {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -481,10 +488,14 @@ pub async fn finish_by_hand(context: &Context, keep: bool) -> Result<u64, Error>
     let deadline = Instant::now() + limit;
     let mut candidates = Vec::new();
     for candidate in prepare(context).await? {
-        let found = subscription::observe(&candidate.destination, &candidate.names)
-            .await
-            .map_err(failed("looking for the stream", &candidate))?;
-        if found.is_some_and(|s| s.enabled) {
+        let mut enabled = true;
+        for names in &candidate.names {
+            let found = subscription::observe(&candidate.destination, names)
+                .await
+                .map_err(failed("looking for the stream", &candidate))?;
+            enabled &= found.is_some_and(|s| s.enabled);
+        }
+        if enabled {
             candidates.push(candidate);
         }
     }

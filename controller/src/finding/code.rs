@@ -85,6 +85,9 @@ codes! {
         MaxConnections "max_connections" [Error]:
             "A server takes too few connections for the workers of the mapping."
             => "Raise max_connections there and restart it, or lower copy_workers.";
+        MaxSourceConnections "max_source_connections" [Error]:
+            "The mapping may not open enough sessions on the source to copy anything."
+            => "Raise max_source_connections of the mapping.";
         MaxSlotWalKeepSize "max_slot_wal_keep_size" [Warning]:
             "The source limits how much WAL it keeps for a slot; a stream that falls further behind is lost."
             => "If the disk allows, set it to -1 until the migration is complete.";
@@ -198,6 +201,9 @@ codes! {
         StatementFailed "statement_failed" [Error]:
             "A statement of the plan failed on the destination, or in the rehearsal; what depends on it is left out too."
             => "Mend what the server's message names; the statement is in the finding.";
+        NeedsFailedObject "needs_failed_object" [Warning]:
+            "An object was left out, since it needs one that failed."
+            => "Mend the failed object that the finding names; this one is then made by itself.";
         RemovedType "removed_type" [Error]:
             "A column or function has a type that version 18 does not have."
             => "Change the type on the source.";
@@ -265,13 +271,31 @@ codes! {
             => "Give the mapping another name, or drop the slot if nobody needs it.";
         SlotLost "slot_lost" [Error]:
             "The source has discarded WAL that the stream still needed."
-            => "Begin the database anew, with more room for WAL on the source.";
+            => "Give the source more room for WAL, then copy the database again: migrator.resync.";
         SlotGone "slot_gone" [Error]:
             "The stream's slot is no longer on the source."
-            => "Begin the database anew.";
+            => "Copy the database again: migrator.resync.";
+        SlotDropped "slot_dropped" [Error]:
+            "The stream's slot was dropped to protect the source, which kept too much WAL for it (wal_guard = \"drop_slot\")."
+            => "When there is room for more WAL, copy the database again: migrator.resync.";
+        WalLimitNear "wal_limit_near" [Warning]:
+            "The WAL that the source keeps for a stream comes near its limit, or soon will."
+            => "See to it that the stream catches up, or give it more room: max_slot_wal_keep_size, wal_limit.";
         SubscriptionGone "subscription_gone" [Error]:
             "The stream's subscription is no longer on the destination; the database is left as it is."
             => "If it has been switched over, mark the mapping complete; otherwise begin anew under another name.";
+        ApplyConflict "apply_conflict" [Error]:
+            "The stream could not apply a change of this table; the table was taken out of the stream, and the others go on."
+            => "Mend on the destination what the reason names, if it would happen again (a constraint, a column), and resync the table.";
+        StreamFailing "stream_failing" [Error]:
+            "A stream's apply worker fails again and again, and no table was found that it could go on without."
+            => "Look into the destination's server log for the apply worker's message; it is tried again by itself.";
+        RowsMissing "rows_missing" [Error]:
+            "The source updated or deleted rows that the destination does not have."
+            => "The destination's server log names table and key; resync the table, or the database.";
+        StreamsDiffer "streams_differ" [Warning]:
+            "A database was begun with another number of streams than the configuration says; it keeps those it has."
+            => "Nothing; set streams to the number it has to be rid of the warning.";
         StatisticsLeft "statistics_left" [Warning]:
             "A table's statistics could not be carried over."
             => "ANALYZE it on the destination.";

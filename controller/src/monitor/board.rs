@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::readiness::{Beside, Check};
+use super::wal_guard::Kept;
 use crate::copy::Table;
 use crate::copy::pipe::Progress;
 use crate::finding::Finding;
@@ -157,6 +158,8 @@ pub struct DatabaseView {
     pub statements_done: usize,
     /// How far the stream is, once there is one.
     pub lag: Option<Lag>,
+    /// What the source keeps for it, against what it may.
+    pub wal: Option<Kept>,
     /// The facts of readiness, as last established.
     pub checks: Vec<Check>,
     /// Until when those facts may be believed: whoever establishes them may hang.
@@ -249,6 +252,15 @@ impl TableView {
     }
 }
 
+/// How fast a mapping may copy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PaceView {
+    /// Bytes a second, of all mappings of the source together; none for no limit.
+    pub limit: Option<u64>,
+    /// What slows it down beside the setting, in words.
+    pub slowed_down_by: Option<String>,
+}
+
 /// One line of the log that operators read.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -271,6 +283,8 @@ pub struct View {
     pub roles: BTreeMap<String, (&'static str, Option<String>)>,
     /// What the mapping as a whole is doing, where that is not what its databases do.
     pub phase: Option<Phase>,
+    /// How the copy is slowed down.
+    pub pace: PaceView,
     /// Not yet written to the control database.
     pub events: Vec<Event>,
 }
@@ -290,11 +304,19 @@ impl Board {
         work(self.lock().databases.entry(name.to_owned()).or_default())
     }
 
-    /// Sets a database's phase, and says so if it is another one.
+    /// Sets a database's phase, and says so if it is another one. It waits for nothing.
     pub fn set_phase(&self, database: &str, phase: Phase) {
+        self.set_phase_waiting(database, phase, None);
+    }
+
+    /// Sets a database's phase and what it waits for, and says so if they are others.
+    pub fn set_phase_waiting(&self, database: &str, phase: Phase, waiting_for: Option<String>) {
         let mut view = self.lock();
         let entry = view.databases.entry(database.to_owned()).or_default();
-        entry.waiting_for = None;
+        if let Some(what) = waiting_for.as_ref().filter(|what| entry.waiting_for.as_ref() != Some(what)) {
+            tracing::info!("waiting for {what}");
+        }
+        entry.waiting_for = waiting_for;
         if entry.phase != phase {
             entry.phase = phase;
             tracing::info!(phase = phase.as_str(), "phase");

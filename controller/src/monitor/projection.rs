@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_postgres::GenericClient;
 
-use super::board::{Board, DatabaseView, Event, Phase, Status, TableStage, View};
+use super::board::{Board, DatabaseView, Event, PaceView, Phase, Status, TableStage, View};
 use crate::finding::{Finding, Severity};
 use crate::postgres::{ServerVersion, Session};
 
@@ -49,6 +49,7 @@ struct Picture {
     lag: Vec<Value>,
     findings: Vec<Finding>,
     events: Vec<Event>,
+    pace: PaceView,
 }
 
 fn seconds(duration: Duration) -> String {
@@ -96,6 +97,13 @@ impl Projection {
                     &picture.status.as_str(),
                     &picture.phase,
                 ],
+            )
+            .await?;
+        transaction
+            .execute(
+                "UPDATE migrator.mapping SET copy_limit_bytes_per_second = $2, slowed_down_by = $3 WHERE mapping = $1
+                 AND (copy_limit_bytes_per_second, slowed_down_by) IS DISTINCT FROM ($2, $3)",
+                &[&mapping, &picture.pace.limit.map(|limit| limit as i64), &picture.pace.slowed_down_by],
             )
             .await?;
         // Databases are written at every tick, changed or not: their updated_at says that somebody looked.
@@ -165,10 +173,11 @@ impl Projection {
 const DATABASES: &str = "
     INSERT INTO migrator.database AS d (mapping, database, status, phase, waiting_for, tables_total, tables_synced, tables_in_catchup,
         tables_problematic, statements_total, statements_done, bytes_total, bytes_copied, bytes_per_second, source_lsn, applied_lsn,
-        lag_bytes, lag, wal_retained_bytes, eta)
+        lag_bytes, lag, wal_retained_bytes, eta, wal_limit_bytes, wal_limit_in)
     SELECT $1, r.database, r.status, r.phase, r.waiting_for, r.tables_total, r.tables_synced, r.tables_in_catchup,
         r.tables_problematic, r.statements_total, r.statements_done, r.bytes_total, r.bytes_copied, r.bytes_per_second, r.source_lsn,
-        r.applied_lsn, r.lag_bytes, r.lag, r.wal_retained_bytes, r.eta
+        r.applied_lsn, r.lag_bytes, r.lag, r.wal_retained_bytes, r.eta,
+        r.wal_limit_bytes, r.wal_limit_in
     FROM jsonb_populate_recordset(NULL::migrator.database, $2) r
     ON CONFLICT (mapping, database) DO UPDATE SET status = excluded.status, phase = excluded.phase, waiting_for = excluded.waiting_for,
         tables_total = excluded.tables_total, tables_synced = excluded.tables_synced, tables_in_catchup = excluded.tables_in_catchup,
@@ -176,6 +185,7 @@ const DATABASES: &str = "
         statements_done = excluded.statements_done, bytes_total = excluded.bytes_total, bytes_copied = excluded.bytes_copied,
         bytes_per_second = excluded.bytes_per_second, source_lsn = excluded.source_lsn, applied_lsn = excluded.applied_lsn,
         lag_bytes = excluded.lag_bytes, lag = excluded.lag, wal_retained_bytes = excluded.wal_retained_bytes, eta = excluded.eta,
+        wal_limit_bytes = excluded.wal_limit_bytes, wal_limit_in = excluded.wal_limit_in,
         updated_at = clock_timestamp()";
 
 const TABLES: &str = "
@@ -298,7 +308,8 @@ fn database_row(name: &str, view: &DatabaseView) -> Value {
         "bytes_total": total, "bytes_copied": copied, "bytes_per_second": rate,
         "source_lsn": view.lag.map(|l| l.source.to_string()), "applied_lsn": view.lag.map(|l| l.applied.to_string()),
         "lag_bytes": view.lag.map(|l| l.bytes), "lag": view.lag.and_then(|l| l.age).map(seconds),
-        "wal_retained_bytes": view.lag.map(|l| l.retained), "eta": eta,
+        "wal_retained_bytes": view.wal.map(|w| w.bytes).or(view.lag.map(|l| l.retained)), "eta": eta,
+        "wal_limit_bytes": view.wal.and_then(|w| w.limit), "wal_limit_in": view.wal.and_then(|w| w.limit_in).map(seconds),
     })
 }
 
@@ -334,6 +345,7 @@ fn picture(board: &Board) -> Picture {
         lag: Vec::new(),
         findings: view.findings.values().flatten().cloned().collect(),
         events,
+        pace: view.pace.clone(),
     };
     picture.findings.sort();
     for (name, database) in &view.databases {

@@ -32,7 +32,7 @@ pub struct Facts {
     pub slot_lost: bool,
     /// Whether the apply worker runs.
     pub worker_running: bool,
-    /// The latest error of the apply worker that is younger than `stable_for`.
+    /// The latest error of the apply worker, if it has not proved since that it got past it.
     pub recent_error: Option<String>,
     /// Age of the youngest marker that the destination has confirmed, if any was.
     pub marker_age: Option<Duration>,

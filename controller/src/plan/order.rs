@@ -1,7 +1,5 @@
 //! The final order: by section, and within a section after everything needed.
 
-use std::collections::HashMap;
-
 use super::graph::Graph;
 use super::statement::{Section, Statement};
 
@@ -10,22 +8,16 @@ pub(super) fn statements(graph: Graph) -> Vec<Statement> {
     let mut order: Vec<usize> = graph.order().into_iter().filter(|&node| graph.draft(node).is_some()).collect();
     // Stable: what a draft needs is in its own or an earlier section.
     order.sort_by_key(|&node| graph.drafts[node].section);
-    let place: HashMap<usize, usize> = order.iter().enumerate().map(|(place, &node)| (node, place)).collect();
-    let after: Vec<Vec<usize>> = order
+    let mut place = vec![0_u32; graph.drafts.len()];
+    for (at, &node) in order.iter().enumerate() {
+        place[node] = u32::try_from(at).unwrap_or(u32::MAX);
+    }
+    let after: Vec<Box<[u32]>> = order
         .iter()
         .map(|&node| {
-            if graph.drafts[node].section == Section::BeforeData {
-                return Vec::new();
-            }
-            let mut after: Vec<usize> = graph
-                .needed_drafts(node)
-                .into_iter()
-                .filter(|&need| graph.drafts[need].section > Section::BeforeData)
-                .filter_map(|need| place.get(&need).copied())
-                .collect();
+            let mut after: Vec<u32> = graph.needed_drafts(node).into_iter().map(|need| place[need]).collect();
             after.sort_unstable();
-            after.dedup();
-            after
+            after.into_boxed_slice()
         })
         .collect();
     let mut drafts: Vec<Option<_>> = graph.drafts.into_iter().map(Some).collect();
@@ -37,6 +29,7 @@ pub(super) fn statements(graph: Graph) -> Vec<Statement> {
             sql: draft.sql,
             secret: draft.secret,
             object: draft.name,
+            part: draft.part,
             section: draft.section,
             table: if draft.section == Section::AfterData { draft.table } else { None },
             done_when: if draft.section == Section::BeforeData { None } else { draft.done_when },

@@ -3,6 +3,8 @@
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
+use super::draft::Part;
+
 /// When a statement is executed. The order of the variants is the order of execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -15,6 +17,18 @@ pub enum Section {
     AfterStreaming,
     /// What would disturb the stream: replica-firing triggers, event triggers, forced row security.
     AtCutover,
+}
+
+impl Section {
+    /// As a heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::BeforeData => "before the data: everything that a table needs to take rows",
+            Self::AfterData => "after the data: each table's statements when its rows are there",
+            Self::AfterStreaming => "after streaming: when every table is in step",
+            Self::AtCutover => "at the cutover: what would disturb the stream",
+        }
+    }
 }
 
 /// What kind of object a statement is about, and its name: stable over restarts, and equal on both sides.
@@ -54,6 +68,9 @@ pub struct Statement {
     pub secret: Option<SecretString>,
     /// What it makes or alters.
     pub object: ObjectName,
+    /// Which part of the object it makes.
+    #[serde(skip)]
+    pub part: Part,
     /// When it is executed.
     pub section: Section,
     /// OID on the source of the table whose copy must be over first (after-data statements only).
@@ -63,14 +80,23 @@ pub struct Statement {
     pub done_when: Option<String>,
     /// SQL that takes the effect back (`AtCutover` only), for a cutover that is undone.
     pub undo: Option<String>,
-    /// Indexes in the same plan of statements that must run before this one, beyond the plan's own order within the section.
-    /// Empty for `BeforeData`, which runs in order.
-    pub after: Vec<usize>,
+    /// Indexes in the same plan of statements that this one needs: all of them smaller than its own.
+    pub after: Box<[u32]>,
 }
 
 impl Statement {
     /// The SQL that is executed. It may hold passwords: never print, log or store it.
     pub fn executable(&self) -> &str {
         self.secret.as_ref().map_or(&self.sql, |secret| secret.expose_secret())
+    }
+
+    /// Whether it makes the object, or something that others may need of it: without it they can't be made either.
+    pub fn makes(&self) -> bool {
+        self.part == Part::Create
+    }
+
+    /// The indexes of what it needs.
+    pub fn needs(&self) -> impl Iterator<Item = usize> + '_ {
+        self.after.iter().map(|&before| before as usize)
     }
 }

@@ -9,6 +9,8 @@ use tokio::sync::mpsc;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{AsyncMessage, Client, NoTls, Socket};
 
+use super::tap::Handle;
+use super::tapped::{Plain, Tapped};
 use super::{ServerVersion, quote, retry, tls};
 use crate::config::{Instance, SslMode};
 
@@ -78,12 +80,18 @@ pub struct Endpoint {
 pub struct Session {
     client: Client,
     version: ServerVersion,
+    tap: Option<Handle>,
 }
 
 impl Session {
     /// The server's version.
     pub fn version(&self) -> ServerVersion {
         self.version
+    }
+
+    /// The way past the driver for rows, if the session was opened with one.
+    pub fn tap(&self) -> Option<&Handle> {
+        self.tap.as_ref()
     }
 
     /// The driver's client alone.
@@ -129,16 +137,32 @@ const SESSION: &str = "
 impl Endpoint {
     /// Opens a session.
     pub async fn connect(&self, database: &str) -> Result<Session, Error> {
-        self.open(database, None).await
+        self.open(database, None, None).await
+    }
+
+    /// Opens a session for copying from, whose rows can be taken past the driver. For a thread of its own: while much is being read, it
+    /// is put to sleep for moments.
+    pub async fn connect_tapped(&self, database: &str) -> Result<Session, Error> {
+        // The driver puts nothing of ours into a socket in the file system.
+        let tap = (!self.instance.host.starts_with('/')).then(Handle::default);
+        self.open(database, None, tap).await
     }
 
     /// Opens a session whose notifications arrive in `notified` (their payloads).
     pub async fn connect_listening(&self, database: &str, notified: mpsc::UnboundedSender<String>) -> Result<Session, Error> {
-        self.open(database, Some(notified)).await
+        self.open(database, Some(notified), None).await
     }
 
-    async fn open(&self, database: &str, notified: Option<mpsc::UnboundedSender<String>>) -> Result<Session, Error> {
-        let client = self.open_raw(database, notified).await?;
+    async fn open(
+        &self,
+        database: &str,
+        notified: Option<mpsc::UnboundedSender<String>>,
+        tap: Option<Handle>,
+    ) -> Result<Session, Error> {
+        let client = match tap {
+            Some(tap) => self.open_tapped(database, tap).await?,
+            None => self.open_raw(database, notified).await?,
+        };
         let version = client.version;
         let mut setup = SESSION.to_owned();
         if version.at_least(11) {
@@ -192,6 +216,39 @@ impl Endpoint {
         connect_with(&config, connector, notified).await.map_err(failed)
     }
 
+    async fn open_tapped(&self, database: &str, tap: Handle) -> Result<Session, Error> {
+        let mode = tls::effective_mode(&self.instance);
+        let failed = |source| Error::Connect {
+            instance: self.name.clone(),
+            host: self.instance.host.clone(),
+            port: self.instance.port,
+            database: database.to_owned(),
+            source,
+        };
+        let mut config = self.driver_config(database);
+        config.ssl_mode(tokio_postgres::config::SslMode::Require);
+        let mut plain = config.clone();
+        plain.ssl_negotiation(tokio_postgres::config::SslNegotiation::Direct);
+        let without = || connect_with(&plain, Tapped { connector: Plain, handle: tap.clone() }, None);
+        let connector =
+            tls::connector(&self.instance, mode).map_err(|source| Error::Tls { instance: self.name.clone(), source })?;
+        let with = || connect_with(&config, Tapped { connector, handle: tap.clone() }, None);
+        let session = match mode {
+            SslMode::Disable => without().await,
+            SslMode::Allow => match without().await {
+                Ok(session) => Ok(session),
+                Err(_) => with().await,
+            },
+            SslMode::Prefer => match with().await {
+                // The server does not encrypt.
+                Err(error) if error.as_db_error().is_none() => without().await,
+                answer => answer,
+            },
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => with().await,
+        };
+        Ok(Session { tap: Some(tap.clone()), ..session.map_err(failed)? })
+    }
+
     fn driver_config(&self, database: &str) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         config
@@ -227,6 +284,8 @@ impl Endpoint {
             ("keepalives_idle", "20".to_owned()),
             ("keepalives_interval", "10".to_owned()),
             ("keepalives_count", "3".to_owned()),
+            // Milliseconds. Keepalives alone do not end a connection on which data waits to be acknowledged.
+            ("tcp_user_timeout", "60000".to_owned()),
         ];
         let rootcert = seen.sslrootcert.clone().or_else(|| self.instance.sslrootcert.as_ref().map(|p| p.display().to_string()));
         if let Some(file) = rootcert {
@@ -294,7 +353,7 @@ where
             }
         }
     });
-    Ok(Session { client, version })
+    Ok(Session { client, version, tap: None })
 }
 
 /// Reads `15.18 (Debian 15.18-0+deb12u1)`, `18.1`, `19beta1`, `9.6.24`: what servers report as `server_version`.

@@ -1,9 +1,13 @@
-//! Our use of the driver, once: connections, TLS, quoting, versions, positions, retries.
+//! Our use of the driver, once: connections, TLS, quoting, versions, positions, retries, and the
+//! way past it for the rows of a COPY.
 
 pub mod connect;
+pub mod conninfo;
 pub mod lsn;
 pub mod quote;
 pub mod retry;
+pub mod tap;
+mod tapped;
 pub mod tls;
 pub mod version;
 

@@ -14,7 +14,8 @@ pub fn is_transient(error: &tokio_postgres::Error) -> bool {
     let class = &state.code()[..2];
     // 08 connection exception, 40 transaction rollback, 53 insufficient resources, 55P03 lock not available,
     // 55006 object in use, 57 operator intervention, 58 system error, XX000 is not: it is a server bug and needs eyes.
-    matches!(class, "08" | "40" | "53" | "57" | "58")
+    // 58P01 and 58P02 are not either: a file that is missing (a library that a function names) or in the way stays so.
+    (matches!(class, "08" | "40" | "53" | "57" | "58") && !matches!(state.code(), "58P01" | "58P02"))
         || *state == SqlState::LOCK_NOT_AVAILABLE
         || *state == SqlState::OBJECT_IN_USE
 }

@@ -93,25 +93,34 @@ fn judge_database(wanted: &[String], available: &BTreeSet<String>, database: &st
         .iter()
         .filter(|name| !available.contains(*name))
         .map(|name| {
-            let fix = DROPPED.iter().find(|(dropped, _)| dropped == name).map_or_else(
-                || {
-                    format!(
-                        "install it for PostgreSQL 18 on the destination's machine (Debian: a package postgresql-18-{}, or part of postgresql-18)",
-                        name.replace('_', "-")
-                    )
-                },
-                |(_, fix)| (*fix).to_owned(),
-            );
             database_finding(
                 Severity::Error,
                 database,
                 Code::ExtensionMissing,
                 format!("extension {}", quote::ident(name)),
                 "the destination does not have it: the extension and what uses it can't be made there",
-                fix,
+                fix(name),
             )
         })
         .collect()
+}
+
+/// What to do about an extension that can't be made.
+pub(crate) fn fix(name: &str) -> String {
+    DROPPED.iter().find(|(dropped, _)| *dropped == name).map_or_else(
+        || {
+            format!(
+                "install it for PostgreSQL 18 on the destination's machine (Debian: a package postgresql-18-{}, or part of postgresql-18)",
+                name.replace('_', "-")
+            )
+        },
+        |(_, fix)| (*fix).to_owned(),
+    )
+}
+
+/// Whether a finding is about an extension that the destination does not have. That costs what uses the extension, and nothing else.
+pub(crate) fn is_missing_extension(finding: &Finding) -> bool {
+    finding.code == Code::ExtensionMissing
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod wal_level;
 mod workers;
 
 pub use destination_databases::database_exists;
+pub(crate) use extensions::{fix as extension_fix, is_missing_extension};
 pub use reach::reach;
 
 use std::collections::BTreeSet;

@@ -11,6 +11,7 @@ use super::{databases, setting};
 use crate::config::{self, RolePolicy};
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side};
+use crate::plan::draft::Part;
 use crate::plan::{ObjectName, Section, Statement};
 use crate::postgres::{self, Endpoint, Session, retry};
 
@@ -201,11 +202,12 @@ pub async fn at_cutover(source: &Client, destination: &Client, name: &str) -> Re
             sql,
             secret: None,
             object: ObjectName { class: "database", schema: String::new(), parent: String::new(), name: name.to_owned() },
+            part: Part::Cutover,
             section: Section::AtCutover,
             table: None,
             done_when: None,
             undo: Some(undo),
-            after: Vec::new(),
+            after: Box::default(),
         })
         .collect())
 }

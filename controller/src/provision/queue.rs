@@ -103,7 +103,7 @@ impl Queue {
             }
         }
         for &i in &ours {
-            for &before in &statements[i].after {
+            for before in statements[i].needs() {
                 if queue.blockers[before].is_some() {
                     queue.dependents.entry(before).or_default().push(i);
                     queue.blockers[i] = queue.blockers[i].map(|n| n + 1);
@@ -234,18 +234,20 @@ fn is_build(statement: &Statement) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::draft::Part;
     use crate::plan::{ObjectName, Section};
 
-    fn statement(table: Option<u32>, after: &[usize]) -> Statement {
+    fn statement(table: Option<u32>, after: &[u32]) -> Statement {
         Statement {
             sql: "CREATE INDEX".into(),
             secret: None,
             object: ObjectName { class: "index", schema: String::new(), parent: String::new(), name: String::new() },
+            part: Part::Create,
             section: Section::AfterData,
             table,
             done_when: None,
             undo: None,
-            after: after.to_vec(),
+            after: after.into(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 
 use super::databases::{self, Definition};
+use super::failure::Failures;
 use super::schema;
 use crate::finding::Finding;
 use crate::plan::{Plan, Section, Statement};
@@ -30,6 +31,9 @@ pub enum Error {
     Schema(#[from] schema::Error),
 }
 
+/// In the order of execution.
+const SECTIONS: [Section; 4] = [Section::BeforeData, Section::AfterData, Section::AfterStreaming, Section::AtCutover];
+
 /// Executes `plan` in a scratch database named `scratch`, which an interrupted rehearsal may have left. Roles that are
 /// still to be made (`roles_to_come`) are missing for it, and that is no finding.
 pub async fn rehearse(
@@ -51,16 +55,13 @@ pub async fn rehearse(
     maintenance.batch_execute(&databases::create(&definition, scratch)).await.map_err(failed("made"))?;
     let outcome = execute(destination, scratch, plan).await;
     maintenance.batch_execute(&drop_it).await.map_err(failed("dropped"))?;
-    let mut findings = outcome?;
+    let mut failures = outcome?;
     let missing: BTreeSet<String> = roles_to_come.iter().map(|role| format!("role \"{role}\" does not exist")).collect();
-    findings.retain(|f| !missing.iter().any(|reason| f.reason.starts_with(reason)));
-    for finding in &mut findings {
-        finding.database.clone_from(&definition.name);
-    }
-    Ok(findings)
+    failures.forgive(|reason| missing.iter().any(|missing| reason.starts_with(missing)));
+    Ok(SECTIONS.iter().flat_map(|&section| failures.findings(&definition.name, &plan.statements, section)).collect())
 }
 
-async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<Vec<Finding>, schema::Error> {
+async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<Failures, schema::Error> {
     // A subscription would keep its database from being dropped, and needs nothing that could fail.
     let statements: Vec<Statement> = plan
         .statements
@@ -74,16 +75,16 @@ async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<V
         })
         .collect();
     let session = schema::session(destination, scratch).await?;
-    let mut findings = schema::before_data(&session, scratch, &statements, |_| {}).await?;
+    let mut failures = schema::before_data(&session, scratch, &statements, |_| {}).await?;
     drop(session);
-    for section in [Section::AfterData, Section::AfterStreaming, Section::AtCutover] {
+    for &section in &SECTIONS[1..] {
         let (signals, mut signalled) = mpsc::unbounded_channel();
         for table in statements.iter().filter_map(|s| s.table) {
             // The receiver lives until the build is over.
             let _ = signals.send(schema::Signal::TableCopied { table, bytes: 0 });
         }
         let _ = signals.send(schema::Signal::CopyOver);
-        findings.extend(schema::build(destination, scratch, &statements, section, 1, &mut signalled, |_| {}).await?);
+        schema::build(destination, scratch, &statements, section, 1, &mut signalled, &mut failures, |_| {}).await?;
     }
-    Ok(findings)
+    Ok(failures)
 }

@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use super::failure::{self, Failed, Failures};
 use super::queue::{Queue, Work};
-use crate::finding::{Code, Finding, Severity};
 use crate::plan::{Section, Statement};
 use crate::postgres::{self, Endpoint, Session, retry};
 
@@ -40,9 +39,6 @@ const BATCH: usize = 200;
 /// So often a statement that collides with another session's is run again.
 const COLLISIONS: u32 = 20;
 
-/// What to do about a statement that failed.
-const FIX: &str = "mend what the message names, or make the object on the destination by hand; it is tried again by itself";
-
 /// Opens a session for DDL: function bodies unchecked (they may name what comes later), no trigger of the user's fires.
 pub async fn session(destination: &Endpoint, database: &str) -> Result<Session, Error> {
     let session = destination.connect(database).await?;
@@ -62,30 +58,19 @@ pub async fn session(destination: &Endpoint, database: &str) -> Result<Session, 
     Ok(session)
 }
 
-fn failed(database: &str, statement: &Statement, error: &tokio_postgres::Error) -> Finding {
-    Finding {
-        severity: Severity::Error,
-        database: database.to_owned(),
-        code: Code::StatementFailed,
-        object: statement.object.to_string(),
-        reason: retry::message(error),
-        fix: FIX.to_owned(),
-        statement: Some(statement.sql.clone()),
-    }
-}
-
-/// Executes the statements before the data, in their order. A failure fails its statement alone.
+/// Executes the statements before the data, in their order. A failure fails its statement and what needs it, and nothing else.
 pub async fn before_data(
     session: &Session,
     database: &str,
     statements: &[Statement],
     mut done: impl FnMut(usize),
-) -> Result<Vec<Finding>, Error> {
-    let mut findings = Vec::new();
+) -> Result<Failures, Error> {
+    let mut failures = Failures::default();
     let broken = |source| Error::Session { database: database.to_owned(), source };
-    let statements: Vec<&Statement> = statements.iter().filter(|s| s.section == Section::BeforeData).collect();
-    for batch in statements.chunks(BATCH) {
-        let text: Vec<&str> = batch.iter().map(|s| s.executable()).collect();
+    let before: Vec<usize> = (0..statements.len()).filter(|i| statements[*i].section == Section::BeforeData).collect();
+    for batch in before.chunks(BATCH) {
+        let open: Vec<usize> = batch.iter().copied().filter(|i| !failures.leaves_out(statements, *i)).collect();
+        let text: Vec<&str> = open.iter().map(|i| statements[*i].executable()).collect();
         // The newline ends a comment that a view or function may end with.
         let together = format!("BEGIN;\n{}\n;COMMIT", text.join("\n;\n"));
         if let Err(error) = session.batch_execute(&together).await {
@@ -93,69 +78,58 @@ pub async fn before_data(
                 return Err(broken(error));
             }
             session.batch_execute("ROLLBACK").await.map_err(broken)?;
-            for statement in batch {
-                if let Err(error) = session.batch_execute(statement.executable()).await {
+            for index in open {
+                if failures.leaves_out(statements, index) {
+                    continue;
+                }
+                if let Err(error) = session.batch_execute(statements[index].executable()).await {
                     if retry::is_transient(&error) {
                         return Err(broken(error));
                     }
-                    findings.push(failed(database, statement, &error));
+                    failures.fail(index, retry::message(&error));
                 }
             }
         }
         done(batch.len());
     }
     flush(session, database).await?;
-    Ok(findings)
+    Ok(failures)
 }
 
-/// A statement that failed before the data, as the ledger keeps it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Failed {
-    /// The object.
-    pub object: String,
-    /// The server's message.
-    pub reason: String,
-    /// The statement.
-    pub statement: Option<String>,
-}
-
-/// Executes once more what failed. An object that is there by now has been made by somebody else, and counts as made.
-/// What the plan does not have any more is not missing any more.
-pub async fn retry(
-    session: &Session,
-    database: &str,
-    failed: Vec<Failed>,
-    statements: &[Statement],
-) -> Result<(Vec<Failed>, Vec<Finding>), Error> {
-    let mut still = Vec::new();
-    for mut one in failed {
+/// Executes once more what failed before the data, and what was left out for it. An object that is there by now has been made by
+/// somebody else, and counts as made. Gives what is still missing.
+pub async fn retry(session: &Session, database: &str, failed: &[Failed], statements: &[Statement]) -> Result<Failures, Error> {
+    let mut failures = Failures::default();
+    for index in failure::to_repeat(failed, statements) {
+        if failures.leaves_out(statements, index) {
+            continue;
+        }
         // The ledger has what may be shown; what is executed may hold a password, and comes from the plan.
-        let planned = statements.iter().find(|s| one.statement.as_ref() == Some(&s.sql) && s.object.to_string() == one.object);
-        let Some(planned) = planned else { continue };
-        match session.batch_execute(planned.executable()).await {
+        match session.batch_execute(statements[index].executable()).await {
             Ok(()) => {}
-            // duplicate_object, _table, _function, _schema, _column, _alias, _database
-            Err(error) if error.code().is_some_and(|c| ["42710", "42P07", "42723", "42P06", "42701"].contains(&c.code())) => {}
             Err(error) if session.is_closed() => return Err(Error::Session { database: database.to_owned(), source: error }),
             Err(error) => {
-                one.reason = retry::message(&error);
-                still.push(one);
+                if !is_there(session, statements, index, &error).await {
+                    failures.fail(index, retry::message(&error));
+                }
             }
         }
     }
-    let findings = still
-        .iter()
-        .map(|one| Finding {
-            severity: Severity::Error,
-            database: database.to_owned(),
-            code: Code::StatementFailed,
-            object: one.object.clone(),
-            reason: one.reason.clone(),
-            fix: FIX.to_owned(),
-            statement: one.statement.clone(),
-        })
-        .collect();
-    Ok((still, findings))
+    failures.follow(statements);
+    Ok(failures)
+}
+
+/// Whether what a statement failed to make is there all the same. The server may look at the definition first and so never come to
+/// say that the name is taken; but what can be given to its owner is there.
+async fn is_there(session: &Session, statements: &[Statement], index: usize, error: &tokio_postgres::Error) -> bool {
+    // duplicate_object, _table, _function, _schema, _column
+    if error.code().is_some_and(|c| ["42710", "42P07", "42723", "42P06", "42701"].contains(&c.code())) {
+        return true;
+    }
+    match failure::handing_over(statements, &statements[index]).filter(|_| statements[index].makes()) {
+        Some(statement) => session.batch_execute(statement.executable()).await.is_ok(),
+        None => false,
+    }
 }
 
 async fn is_done(session: Option<&Session>, statement: &Statement) -> bool {
@@ -238,7 +212,8 @@ async fn execute_one(session: &Session, sql: &str, helpers: usize) -> Result<(),
 
 /// Executes the statements of one section on up to `workers` sessions, each as soon as its table is copied and its
 /// predecessors are done, what takes longest first. Ends when none is left, or when nothing that is left can run because its table
-/// never came.
+/// never came. What needs something in `failures` is left out and noted there, like what fails now.
+#[allow(clippy::too_many_arguments)] // each is a thing of its own
 pub async fn build(
     destination: &Endpoint,
     database: &str,
@@ -246,29 +221,34 @@ pub async fn build(
     section: Section,
     workers: usize,
     signals: &mut mpsc::UnboundedReceiver<Signal>,
+    failures: &mut Failures,
     mut done: impl FnMut(usize),
-) -> Result<Vec<Finding>, Error> {
+) -> Result<(), Error> {
     let first = session(destination, database).await?;
     let finished = already_done(&first, database, statements).await?;
     let selected: Vec<usize> = (0..statements.len()).filter(|i| statements[*i].section == section).collect();
     done(selected.iter().filter(|i| finished.contains(i)).count());
     // While the stream runs nothing may hold locks on many tables.
     let mut queue = Queue::new(statements, selected, &finished, section == Section::AfterData);
-    let mut findings = Vec::new();
     let mut idle = vec![first];
     let mut sessions = 1;
     let mut tasks: JoinSet<(Session, Work, Vec<Outcome>)> = JoinSet::new();
     loop {
         while !idle.is_empty() || sessions < workers {
             let Some(work) = queue.take(workers) else { break };
+            let open = work.statements.iter().filter(|i| !failures.leaves_out(statements, **i));
+            let sql: Vec<(usize, String)> = open.map(|i| (*i, statements[*i].executable().to_owned())).collect();
+            if sql.is_empty() {
+                done(work.statements.len());
+                queue.finish(&work);
+                continue;
+            }
             let session = if let Some(session) = idle.pop() {
                 session
             } else {
                 sessions += 1;
                 session(destination, database).await?
             };
-            let sql: Vec<(usize, String)> =
-                work.statements.iter().map(|i| (*i, statements[*i].executable().to_owned())).collect();
             tasks.spawn(
                 async move {
                     let outcomes = execute(&session, &sql, work.helpers).await;
@@ -282,7 +262,7 @@ pub async fn build(
             if let Some(session) = idle.last() {
                 flush(session, database).await?;
             }
-            return Ok(findings);
+            return Ok(());
         }
         tokio::select! {
             Some(result) = tasks.join_next(), if !tasks.is_empty() => {
@@ -297,7 +277,7 @@ pub async fn build(
                         // Somebody may have done it: a builder of an earlier try, whose statement ran on.
                         Err(error) => {
                             if !is_done(idle.last(), &statements[index]).await {
-                                findings.push(failed(database, &statements[index], &error));
+                                failures.fail(index, retry::message(&error));
                             }
                         }
                     }

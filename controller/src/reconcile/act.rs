@@ -5,46 +5,44 @@ use std::sync::{Arc, PoisonError};
 
 use serde_json::json;
 
+use super::Context;
 use super::database::{Database, Error};
 use super::decide::Refusal;
 use super::fill::telling_blockers;
+use super::isolate::Detached;
 use super::watch::Watcher;
 use crate::copy::table;
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side, SideEffect};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Section};
 use crate::postgres::{Session, quote};
+use crate::provision::failure::{Failed, Failures};
 use crate::provision::{carry, databases, schema};
-use crate::stream::slot;
-use crate::stream::subscription::{self};
-use crate::stream::{publication, resync};
+use crate::stream::{Names, publication, resync, slot, subscription};
 use crate::{object, preflight};
 
 impl Database {
     pub(super) fn refusal(&self, refusal: Refusal) -> Finding {
+        let slot = |stream: usize| format!("slot {}", self.names[stream].slot);
         let (code, object, reason, fix) = match refusal {
             Refusal::DatabaseExists => return preflight::database_exists(&self.name),
-            Refusal::SlotExists => (
+            Refusal::SlotExists(stream) => (
                 Code::SlotExists,
-                format!("slot {}", self.names.slot),
+                slot(stream),
                 format!("{} has a replication slot of this name that was not made by this mapping", self.context.source.name),
                 "give the mapping another name, or drop the slot on the source if nobody needs it".to_owned(),
             ),
-            Refusal::SlotLost => (
+            Refusal::SlotLost(stream) => (
                 Code::SlotLost,
-                format!("slot {}", self.names.slot),
+                slot(stream),
                 "the source has discarded log that the stream still needed (max_slot_wal_keep_size): changes are missing, so the \
                  stream can't go on"
                     .to_owned(),
-                format!(
-                    "drop subscription and database {} on the destination and the slot on the source, then start again; give the \
-                     source more room for log first",
-                    self.name
-                ),
+                format!("give the source more room for log, then copy the database again: {}", self.resync_call()),
             ),
-            Refusal::SubscriptionGone => (
+            Refusal::SubscriptionGone(stream) => (
                 Code::SubscriptionGone,
-                format!("subscription {}", self.names.subscription()),
+                format!("subscription {}", self.names[stream].subscription()),
                 "the stream's subscription was here and is gone: the database is left as it is, for it may be in use".to_owned(),
                 format!(
                     "if it has been switched over: SELECT migrator.mark_complete('{}'); otherwise drop database {} on the \
@@ -52,14 +50,26 @@ impl Database {
                     self.context.mapping, self.name
                 ),
             ),
-            Refusal::SlotGone => (
+            Refusal::SlotGone(stream) => (
                 Code::SlotGone,
-                format!("slot {}", self.names.slot),
+                slot(stream),
                 "the stream's slot is no longer on the source: changes may be missing, so the stream can't go on".to_owned(),
-                format!("drop subscription and database {} on the destination, then start again", self.name),
+                format!("copy the database again: {}", self.resync_call()),
+            ),
+            Refusal::SlotDropped(stream) => (
+                Code::SlotDropped,
+                slot(stream),
+                "the stream's slot was dropped to protect the source, which kept too much log for it (wal_guard = \"drop_slot\"): \
+                 changes are missing, so the stream can't go on"
+                    .to_owned(),
+                format!("when there is room for more log, copy the database again: {}", self.resync_call()),
             ),
         };
         Finding { severity: Severity::Error, database: self.name.clone(), code, object, reason, fix, statement: None }
+    }
+
+    fn resync_call(&self) -> String {
+        format!("SELECT migrator.resync({}, {})", quote::literal(&self.context.mapping), quote::literal(&self.name))
     }
 
     /// The checks of this database, before anything is made of it.
@@ -68,8 +78,11 @@ impl Database {
         let control = Arc::clone(&self.context.control);
         let (definition, _) = carry::definition(self.source().await?, &control, &name).await?;
         let findings = preflight::database(self.source().await?, &control, &definition).await?;
+        let (missing, findings): (Vec<_>, Vec<_>) = findings.into_iter().partition(preflight::is_missing_extension);
         let sound = findings.iter().all(|f| f.severity != Severity::Error);
-        self.context.board.set_findings(&self.name, "preflight", findings);
+        // A missing extension costs what uses it, and no more: making it will fail, which is told with what needs it.
+        let shown = if sound { findings } else { [findings, missing].concat() };
+        self.context.board.set_findings(&self.name, "preflight", shown);
         Ok(sound)
     }
 
@@ -123,7 +136,7 @@ impl Database {
         let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
         let policy = self.context.settings.replica_identity;
         let name = self.name.clone();
-        let ours = [self.names.publication.clone()];
+        let ours: Vec<String> = self.names.iter().map(|names| names.publication.clone()).collect();
         let plan = Arc::new(read_plan(self.source().await?, &name, &ours, &effects, policy).await?);
         self.context.board.set_findings(&self.name, "plan", plan.findings.clone());
         self.context.board.database(&self.name, |view| view.statements_total = plan.statements.len());
@@ -140,37 +153,70 @@ impl Database {
         let name = self.name.clone();
         board.database(&name, |view| view.statements_done = 0);
         let session = self.destination().await?;
-        let findings = schema::before_data(session, &name, &plan.statements, |n| {
+        let mut failures = schema::before_data(session, &name, &plan.statements, |n| {
             board.database(&name, |view| view.statements_done += n);
         })
         .await?;
         // A restarted controller must know of what is missing: the catalogs do not tell why.
-        let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
-        if let Some(effect) = effects.iter().find(|e| e.kind == Kind::Database && e.object == name) {
-            ledger::amend(&self.context.control, effect.id, &json!({ "failed": findings })).await?;
-        }
-        board.set_findings(&name, "schema", findings);
+        self.remember_failed(&failures.record(&plan.statements)).await?;
+        board.set_findings(&name, "schema", failures.findings(&name, &plan.statements, Section::BeforeData));
         self.schema_built = true;
         Ok(())
     }
 
-    /// Tries once more what failed before the data: the operator may have mended it, or made the object by hand. Gives
-    /// what is still missing.
-    pub(super) async fn retry_failed(&mut self) -> Result<usize, Error> {
-        let name = self.name.clone();
+    async fn remember_failed(&self, failed: &[Failed]) -> Result<(), Error> {
         let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
-        let Some(effect) = effects.iter().find(|e| e.kind == Kind::Database && e.object == name) else { return Ok(0) };
-        let failed: Vec<schema::Failed> =
-            effect.detail.get("failed").cloned().and_then(|f| serde_json::from_value(f).ok()).unwrap_or_default();
-        if failed.is_empty() {
-            return Ok(0);
+        if let Some(effect) = effects.iter().find(|e| e.kind == Kind::Database && e.object == self.name) {
+            ledger::amend(&self.context.control, effect.id, &json!({ "failed": failed })).await?;
         }
+        Ok(())
+    }
+
+    /// What failed before the data and is still missing, as the ledger has it.
+    async fn failed(&self) -> Result<Vec<Failed>, Error> {
+        let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
+        let effect = effects.iter().find(|e| e.kind == Kind::Database && e.object == self.name);
+        let failed = effect.and_then(|e| e.detail.get("failed")).cloned();
+        Ok(failed.map(serde_json::from_value).transpose().map_err(Error::Remembered)?.unwrap_or_default())
+    }
+
+    /// What can't be made after the data for want of what failed before it.
+    pub(super) async fn missing(&self, plan: &Plan) -> Result<Failures, Error> {
+        Ok(Failures::remembered(&self.failed().await?, &plan.statements))
+    }
+
+    /// Tries once more what failed before the data: the operator may have mended it, on either side, or made the object by
+    /// hand. Gives what is still missing.
+    pub(super) async fn retry_failed(&mut self) -> Result<Failures, Error> {
+        let failed = self.failed().await?;
+        if failed.is_empty() {
+            return Ok(Failures::default());
+        }
+        // Read anew: the source's definition may be what was mended.
+        self.plan = None;
         let plan = self.plan().await?;
-        let session = self.destination().await?;
-        let (still, findings) = schema::retry(session, &name, failed, &plan.statements).await?;
-        ledger::amend(&self.context.control, effect.id, &json!({ "failed": still })).await?;
-        self.context.board.set_findings(&name, "schema", findings);
-        Ok(still.len())
+        let name = self.name.clone();
+        let mut failures = schema::retry(self.destination().await?, &name, &failed, &plan.statements).await?;
+        self.remember_failed(&failures.record(&plan.statements)).await?;
+        self.context.board.set_findings(&name, "schema", failures.findings(&name, &plan.statements, Section::BeforeData));
+        self.publish_late(failures.made_tables(&failed, &plan.statements)).await?;
+        Ok(failures)
+    }
+
+    /// Puts tables that could only be made now into the publication: they are copied like any other, while the rest streams.
+    async fn publish_late(&mut self, made: HashSet<(String, String)>) -> Result<(), Error> {
+        if made.is_empty() {
+            return Ok(());
+        }
+        let (names, name, policy) = (self.names.clone(), self.name.clone(), self.context.settings.replica_identity);
+        let (control, mapping) = (Arc::clone(&self.context.control), self.context.mapping.clone());
+        let source = self.source().await?;
+        let mut tables = table::read(source).await.map_err(Error::doing("reading the source's tables"))?;
+        tables.retain(|t| made.contains(&(t.schema.clone(), t.name.clone())));
+        let outcome = publication::ensure(source, &control, &mapping, &name, &names, &tables, policy).await?;
+        self.context.board.set_findings(&name, "late publication", outcome.refused.into_values().collect());
+        self.tables = None;
+        Ok(())
     }
 
     pub(super) async fn publish(&mut self) -> Result<(), Error> {
@@ -188,45 +234,39 @@ impl Database {
         Ok(())
     }
 
-    pub(super) async fn create_slot(&mut self) -> Result<(), Error> {
-        let (names, name) = (self.names.clone(), self.name.clone());
+    pub(super) async fn create_slot(&mut self, stream: usize) -> Result<(), Error> {
+        let (names, name) = (self.names[stream].clone(), self.name.clone());
         ledger::record(&self.context.control, &self.context.mapping, Side::Source, &name, Kind::Slot, &names.slot, &json!({}))
             .await?;
         let context = self.context.clone();
+        self.source().await?;
+        let observer = self.source.take();
         // A session of its own: a slot waits for running transactions, as long as they run.
+        let seat = context.gentle.room.seats(1).await;
         let source = context.source.connect(&name).await?;
-        telling_blockers(&context, &name, slot::create(&source, &names)).await?;
-        Ok(())
+        let created = telling_blockers(&context, &name, observer.as_ref(), slot::create(&source, &names)).await;
+        drop((source, seat));
+        self.source = observer;
+        Ok(created?)
     }
 
-    pub(super) async fn subscribe(&mut self) -> Result<(), Error> {
+    pub(super) async fn subscribe(&mut self, stream: usize) -> Result<(), Error> {
         let context = &self.context;
-        ledger::record(
-            &context.control,
-            &context.mapping,
-            Side::Destination,
-            &self.name,
-            Kind::Subscription,
-            self.names.subscription(),
-            &json!({}),
-        )
-        .await?;
-        subscription::create(&context.destination, &self.name, &context.source, &self.name, &self.names).await?;
-        self.note_subscription().await
+        let names = &self.names[stream];
+        self.record_subscription(names).await?;
+        subscription::create(&context.destination, &self.name, &context.source, &self.name, names).await?;
+        self.note_subscription(names).await
+    }
+
+    async fn record_subscription(&self, names: &Names) -> Result<i64, Error> {
+        let Context { control, mapping, .. } = &self.context;
+        let kind = Kind::Subscription;
+        Ok(ledger::record(control, mapping, Side::Destination, &self.name, kind, names.subscription(), &json!({})).await?)
     }
 
     /// From here on the tables may hold rows.
-    pub(super) async fn note_subscription(&self) -> Result<(), Error> {
-        let effect = ledger::record(
-            &self.context.control,
-            &self.context.mapping,
-            Side::Destination,
-            &self.name,
-            Kind::Subscription,
-            self.names.subscription(),
-            &json!({}),
-        )
-        .await?;
+    pub(super) async fn note_subscription(&self, names: &Names) -> Result<(), Error> {
+        let effect = self.record_subscription(names).await?;
         Ok(ledger::amend(&self.context.control, effect, &json!({ "made": true })).await?)
     }
 
@@ -254,8 +294,28 @@ impl Database {
             let context = &self.context;
             let detached = async {
                 let failed = |e| resync::Error::Statement(e);
-                let Some(found) = subscription::observe(&destination, &names).await.map_err(failed)? else { return Ok(0) };
-                let detached = resync::detach(&mut destination, &names, found, order.table.as_deref()).await?;
+                let lost = resync::lost_slots(source, &names).await?;
+                if order.table.is_some() && !lost.is_empty() {
+                    return Err(resync::Error::NoSlot);
+                }
+                let waiting: Vec<&Detached> =
+                    self.detached.iter().filter(|d| order.table.as_ref().is_none_or(|t| *t == d.label())).collect();
+                let mut detached = match resync::detach(&mut destination, &names, order.table.as_deref()).await {
+                    // Taken out of its stream before: it waits for this.
+                    Err(resync::Error::NoTable(_)) if !waiting.is_empty() => HashSet::new(),
+                    result => result?,
+                };
+                resync::forget_failures(&destination, &names).await?;
+                for table in waiting {
+                    ledger::undone(&context.control, table.effect, "copied anew").await?;
+                    detached.insert((table.schema.clone(), table.name.clone()));
+                }
+                // Now nothing depends on what a lost slot no longer has: the loop makes a new one.
+                for names in lost {
+                    slot::drop(source, &names.slot).await.map_err(failed)?;
+                    let (control, mapping) = (&context.control, &context.mapping);
+                    ledger::record(control, mapping, Side::Source, &name, Kind::Slot, &names.slot, &json!({})).await?;
+                }
                 // A table that was made anew on the source is not in the publication: it is put in again.
                 let mut tables = table::read(source).await.map_err(failed)?;
                 tables.retain(|t| detached.contains(&(t.schema.clone(), t.name.clone())));

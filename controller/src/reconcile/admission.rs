@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use super::request::{self, Kind, Stage};
 use crate::config::{self, Config};
 use crate::finding::{Code, Finding, Severity};
+use crate::gentle::room;
 use crate::ledger;
 use crate::monitor::projection::{self, Projection};
 use crate::postgres::{Endpoint, Session};
 use crate::provision::control;
+use crate::stream::Names;
 use crate::{cutover, preflight};
 
 use super::mapping::{Error, Mapping, doing};
@@ -149,18 +151,22 @@ pub async fn instance_findings(
     // Each worker has a session on both sides; a database has up to three more, and a mapping four.
     let connections = settings.copy_workers + settings.index_workers + 3 * selected.len() + 4;
     let prefix = format!("pg_migrator_{mapping}_");
+    let streams =
+        selected.iter().map(|(oid, name)| Names::of_database(mapping, name, *oid, effects, settings.streams).len()).sum();
     let names: BTreeSet<String> = selected.iter().map(|(_, name)| name.clone()).collect();
     let ours = effects.iter().filter(|e| e.kind == ledger::Kind::Database).map(|e| e.object.clone()).collect();
     let at_source = preflight::SourceNeeds {
-        streams: selected.len(),
+        streams,
         passes: settings.copy_workers.min(selected.len()),
-        connections,
+        connections: settings.max_source_connections.map_or(connections, |limit| limit.min(connections)),
         slot_prefix: prefix.clone(),
     };
     let at_destination =
-        preflight::DestinationNeeds { streams: selected.len(), connections, subscription_prefix: prefix, databases: names, ours };
+        preflight::DestinationNeeds { streams, connections, subscription_prefix: prefix, databases: names, ours };
+    let mut findings = preflight::source(source, source.version(), &at_source).await?;
+    findings.extend(room::finding(mapping, settings.max_source_connections, selected.len()));
     Ok(Before {
-        source: preflight::source(source, source.version(), &at_source).await?,
+        source: findings,
         destination: preflight::destination(destination, destination.version(), &at_destination).await?,
     })
 }

@@ -1,6 +1,7 @@
 //! Keeping what travels beside the stream: copied once when everything else is in step, then kept close, while the stream is watched.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -119,7 +120,11 @@ impl Database {
 async fn copy(context: &Context, database: &str, anew: &Anew) -> Copied {
     // Together with the other databases no more at a time than tables are copied.
     let (permits, hands) = take_permits(&context.copy_permits, context.settings.copy_workers).await;
-    let mut crew = Crew::open(&context.source, &context.destination, database, hands).await?;
+    // One session on the source looks, the others read.
+    let seats = context.gentle.room.seats(hands + 1).await;
+    let hands = hands.min(seats.count().saturating_sub(1)).max(1);
+    let rate = Some(Arc::clone(&context.gentle));
+    let mut crew = Crew::open(&context.source, &context.destination, database, hands, rate).await?;
     if anew.objects {
         // As if all of them had been written to.
         let mut record = Record::load(&context.control, &context.mapping, database).await?;
@@ -129,7 +134,7 @@ async fn copy(context: &Context, database: &str, anew: &Anew) -> Copied {
     let chosen =
         |record: &Record, pair: &tables::Pair| !record.tables.contains_key(&pair.label()) || anew.tables.contains(&pair.label());
     let copied = crew.refresh(&context.control, &context.mapping, chosen, true).await;
-    drop(permits);
+    drop((permits, seats));
     copied
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::decide::{self, Step};
+use super::isolate::{Detached, Riddle};
 use super::watch::{Outcome, Watcher};
 use super::{Context, Mode};
 use crate::copy::{Table, pass};
@@ -17,8 +18,8 @@ use crate::plan::Plan;
 use crate::postgres::{self, Session, retry};
 use crate::provision::{carry, schema};
 use crate::stream::slot;
-use crate::stream::subscription::{self, Subscription};
-use crate::stream::{Names, publication};
+use crate::stream::subscription;
+use crate::stream::{Names, publication, resync};
 use crate::{object, preflight};
 
 /// A table that failed is tried again after this long.
@@ -48,6 +49,9 @@ pub enum Error {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
+    /// What the ledger keeps of what failed.
+    #[error("what failed before, as the ledger has it, can't be read: {0}")]
+    Remembered(#[source] serde_json::Error),
     /// The source's catalogs.
     #[error(transparent)]
     Object(#[from] object::Error),
@@ -72,6 +76,9 @@ pub enum Error {
     /// The pass.
     #[error(transparent)]
     Pass(#[from] pass::Error),
+    /// Taking a table out of its stream.
+    #[error(transparent)]
+    Resync(#[from] resync::Error),
 }
 
 impl Error {
@@ -87,7 +94,10 @@ pub struct Database {
     pub(super) context: Context,
     /// Its name, the same on both sides.
     pub(super) name: String,
-    pub(super) names: Names,
+    /// OID of the database on the source.
+    pub(super) source_oid: u32,
+    /// The names of its streams.
+    pub(super) names: Vec<Names>,
     pub(super) mode: watch::Receiver<Mode>,
     pub(super) source: Option<Session>,
     pub(super) destination: Option<Session>,
@@ -108,6 +118,10 @@ pub struct Database {
     pub(super) retry_finish_at: Option<Instant>,
     pub(super) watcher: Watcher,
     pub(super) beside: super::beside::Keeper,
+    /// Tables that were taken out of their streams, by the ledger.
+    pub(super) detached: Vec<Detached>,
+    /// Streams that fail, nobody knows at what.
+    pub(super) riddles: HashMap<usize, Riddle>,
 }
 
 /// A table that failed, and is left alone for a while.
@@ -127,11 +141,11 @@ impl Cooling {
 impl Database {
     /// A database that nothing is known of yet.
     pub fn new(context: Context, name: String, source_oid: u32, mode: watch::Receiver<Mode>) -> Self {
-        let names = Names::new(&context.mapping, source_oid);
         Self {
             context,
             name,
-            names,
+            source_oid,
+            names: Vec::new(),
             mode,
             source: None,
             destination: None,
@@ -149,6 +163,8 @@ impl Database {
             retry_finish_at: None,
             watcher: Watcher::default(),
             beside: super::beside::Keeper::default(),
+            detached: Vec::new(),
+            riddles: HashMap::new(),
         }
     }
 
@@ -205,7 +221,10 @@ impl Database {
 
     /// One round. Gives how long to wait before the next one, if at all.
     async fn step(&mut self) -> Result<Option<Duration>, Error> {
-        self.carry_out_orders().await?;
+        if self.has_orders() {
+            self.know_streams().await?;
+            self.carry_out_orders().await?;
+        }
         let picture = self.observe().await?;
         let step = decide::decide(&picture.observed);
         tracing::debug!(?step, observed = ?picture.observed, "decided");
@@ -241,14 +260,16 @@ impl Database {
                 board.set_phase(&self.name, Phase::Connecting);
                 self.publish().await?;
             }
-            Step::CreateSlot => {
+            Step::CreateSlot(stream) => {
                 board.set_phase(&self.name, Phase::Connecting);
-                self.create_slot().await?;
+                self.create_slot(stream).await?;
             }
-            Step::Subscribe => self.subscribe().await?,
-            Step::Disable => {
-                let name = self.names.slot.clone();
-                subscription::disable(self.destination().await?, &name).await?;
+            Step::Subscribe(stream) => self.subscribe(stream).await?,
+            Step::Disable(streams) => {
+                for stream in streams {
+                    let name = self.names[stream].slot.clone();
+                    subscription::disable(self.destination().await?, &name).await?;
+                }
                 self.finished = false;
             }
             Step::Copy => {
@@ -259,10 +280,13 @@ impl Database {
                 self.context.board.set_phase(&self.name, Phase::Building);
                 self.build_rest(&picture.attached).await?;
             }
-            Step::Enable => {
-                let names = self.names.clone();
-                subscription::enable(self.destination().await?, &names).await?;
-                self.context.board.event(&self.name, "info", "the stream is enabled".to_owned());
+            Step::Enable(streams) => {
+                for stream in streams {
+                    let names = self.names[stream].clone();
+                    subscription::enable(self.destination().await?, &names).await?;
+                    let message = format!("the stream {} is enabled", names.subscription());
+                    self.context.board.event(&self.name, "info", message);
+                }
                 self.watcher = Watcher::default();
             }
             Step::Finish => {
@@ -270,9 +294,9 @@ impl Database {
                 self.finish().await?;
             }
             Step::Watch => {
-                if let Some(subscription) = picture.subscription {
-                    self.watch(subscription).await?;
-                }
+                // Each has its subscription: else there would be something to do.
+                let subscriptions: Vec<u32> = picture.subscriptions.iter().flatten().map(|s| s.oid).collect();
+                self.watch(&subscriptions, picture.to_copy.len()).await?;
             }
         }
         Ok(None)
@@ -300,12 +324,15 @@ impl Database {
         Ok(self.destination.as_ref().expect("the session was opened above"))
     }
 
-    /// Looks after the stream, tick by tick, until there is something else to decide.
-    async fn watch(&mut self, subscription: Subscription) -> Result<(), Error> {
+    /// Looks after the stream, tick by tick, until there is something else to decide. So many tables are still to be copied,
+    /// when what holds them back is over.
+    async fn watch(&mut self, subscriptions: &[u32], uncopied: usize) -> Result<(), Error> {
         let context = self.context.clone();
         let names = self.names.clone();
         loop {
-            context.board.set_phase(&self.name, super::watch::phase(self.in_step, self.finished));
+            let hold = context.holds.borrow().of(&self.name).filter(|_| uncopied > 0).map(str::to_owned);
+            let phase = if hold.is_some() { Phase::Copying } else { super::watch::phase(self.in_step, self.finished) };
+            context.board.set_phase_waiting(&self.name, phase, hold.clone());
             let open = if self.finished { self.statements_open } else { self.statements_open.max(1) };
             self.source().await?;
             self.destination().await?;
@@ -314,26 +341,36 @@ impl Database {
                 context: &context,
                 database: &self.name,
                 names: &names,
-                subscription: subscription.oid,
+                subscriptions,
                 source,
                 destination,
             };
             let outcome = self.watcher.tick(&stream, open).await.map_err(Error::doing("watching the stream"))?;
             self.in_step = self.watcher.in_step();
             let paused = *self.mode.borrow() == Mode::Paused;
-            if self.in_step && self.finished && !paused {
+            if self.in_step && self.finished && !paused && context.holds.borrow().of(&self.name).is_none() {
                 self.keep_beside();
             }
-            let to_finish = self.in_step && !self.finished && !self.failed.values().any(Cooling::is_cooling) && !paused;
-            if self.retry_finish_at.is_some_and(|at| at <= Instant::now()) && !paused {
+            if uncopied > 0 && hold.is_none() && !paused {
+                return Ok(());
+            }
+            let whole = uncopied == 0 && self.detached.is_empty() && !self.failed.values().any(Cooling::is_cooling);
+            let to_finish = self.in_step && !self.finished && whole && !paused;
+            if self.retry_finish_at.is_some_and(|at| at <= Instant::now()) && !paused && uncopied == 0 {
                 self.finished = false;
                 return Ok(());
+            }
+            self.show_riddles();
+            if let Outcome::Failing(stream) = outcome
+                && !self.is_riddle(stream)
+            {
+                return self.isolate(stream).await;
             }
             if outcome == Outcome::Changed || to_finish || self.has_orders() {
                 return Ok(());
             }
             let cooled = self.failed.values().any(|c| !c.is_cooling());
-            if cooled && !paused {
+            if cooled && !paused && hold.is_none() {
                 return Ok(());
             }
             tokio::select! {

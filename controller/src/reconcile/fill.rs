@@ -1,5 +1,6 @@
 //! Filling: the steps that bring rows and what is built on them: a pass with the indexes behind it, and the finish.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,20 +9,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use super::database::{Cooling, Database, Error};
 use super::observe::Picture;
 use super::{Context, Mode};
-use crate::copy::{self, pass};
+use crate::copy::{self, Table, pass};
 use crate::finding::{Code, Finding, Severity};
+use crate::gentle::room::Seats;
 use crate::monitor::board::TableStage;
 use crate::plan::{Plan, Section};
+use crate::postgres::Session;
+use crate::provision::failure::Failures;
 use crate::provision::{schema, statistics};
-use crate::stream::slot;
-use crate::stream::subscription::{self};
+use crate::stream::{slot, subscription};
 
 /// Statements that failed are tried once more after this long.
 const FINISH_AGAIN_AFTER: Duration = Duration::from_mins(2);
 
 impl Database {
     pub(super) async fn copy(&mut self, picture: Picture) -> Result<(), Error> {
-        let Some(subscription) = picture.subscription else { return Ok(()) };
         self.built = false;
         self.finished = false;
         let plan = self.plan().await?;
@@ -29,43 +31,57 @@ impl Database {
         let name = self.name.clone();
         let board = context.board.clone();
         let split_above = context.settings.split_above;
-        let width = pass::width(&picture.to_copy, context.settings.copy_workers, split_above);
+        let subscription_of = |stream: usize| picture.subscriptions[stream].map(|s| s.oid);
+        let subscriptions: HashMap<u32, u32> =
+            picture.to_copy.iter().filter_map(|(t, stream)| Some((t.oid, subscription_of(*stream)?))).collect();
+        let to_copy: Vec<Table> = picture.to_copy.into_iter().map(|(table, _)| table).collect();
+        let width = pass::width(&to_copy, context.settings.copy_workers, split_above);
         let (permits, workers) = take_permits(&context.copy_permits, width).await;
+        let seats = self.seats(workers).await;
         let (build_permits, builders) = take_permits(&context.build_permits, plan.statements.len()).await;
-        let total = picture.to_copy.len();
+        let total = to_copy.len();
         board.database(&name, |view| {
             view.copy_began = Some(Instant::now());
             view.bytes_at_start = view.bytes().1;
             view.statements_done = plan.statements.iter().filter(|s| s.section == Section::BeforeData).count();
         });
+        // Whether a stream ran before or was stopped by somebody who is gone: its worker must have come to rest.
+        let stopping: HashSet<u32> = subscriptions.values().copied().collect();
+        for subscription in stopping {
+            subscription::await_stopped(self.destination().await?, subscription)
+                .await
+                .map_err(Error::doing("waiting for the apply worker to stop"))?;
+        }
         let settings = pass::Settings {
             source: context.source.clone(),
             source_database: name.clone(),
             destination: context.destination.clone(),
             destination_database: name.clone(),
             control_database: context.control_database.clone(),
-            subscription: subscription.oid,
+            subscriptions: Arc::new(subscriptions),
             max_snapshot_age: context.settings.max_snapshot_age,
             split_above,
+            gentle: Arc::clone(&context.gentle),
         };
-        // Whether the stream ran before or was stopped by somebody who is gone: its worker must have come to rest.
-        subscription::await_stopped(self.destination().await?, subscription.oid)
-            .await
-            .map_err(Error::doing("waiting for the apply worker to stop"))?;
         let (events, mut happened) = mpsc::unbounded_channel();
         let (signals, mut signalled) = mpsc::unbounded_channel();
         for &(table, bytes) in &picture.attached {
             // The receiver lives until the end of this function.
             let _ = signals.send(schema::Signal::TableCopied { table, bytes });
         }
+        let mut failures = self.missing(&plan).await?;
         let (stop, stopped) = watch::channel(false);
         let mut mode = self.mode.clone();
+        let mut holds = context.holds.clone();
+        self.source().await?;
+        let observer = self.source.take();
         let mut attached = 0;
         let mut failed = Vec::new();
         let copying = async {
-            let pass = telling_blockers(&context, &name, copy::pass::run(&settings, picture.to_copy, workers, &events, &stopped));
+            let pass = copy::pass::run(&settings, to_copy, seats.count(), &events, &stopped);
+            let pass = telling_blockers(&context, &name, observer.as_ref(), pass);
             let result = pass.await;
-            drop(events);
+            drop((events, seats));
             result
         };
         let handling = async {
@@ -75,17 +91,21 @@ impl Database {
                         Some(event) => note_event(&board, &name, event, &signals, &mut attached, &mut failed),
                         None => break,
                     },
-                    Ok(()) = mode.changed() => { let _ = stop.send(*mode.borrow_and_update() != Mode::Run); }
+                    Ok(()) = mode.changed() => {}
+                    Ok(()) = holds.changed() => {}
                 }
+                let enough = *mode.borrow_and_update() != Mode::Run || holds.borrow_and_update().of(&name).is_some();
+                stop.send_replace(enough);
             }
             let _ = signals.send(schema::Signal::CopyOver);
         };
+        let done = |n| board.database(&name, |view| view.statements_done += n);
+        let (destination, section) = (&context.destination, Section::AfterData);
         let building =
-            schema::build(&context.destination, &name, &plan.statements, Section::AfterData, builders, &mut signalled, |n| {
-                board.database(&name, |view| view.statements_done += n);
-            });
+            schema::build(destination, &name, &plan.statements, section, builders, &mut signalled, &mut failures, done);
         let (copied, (), built) = tokio::join!(copying, handling, building);
         drop((permits, build_permits));
+        self.source = observer;
         let findings: Vec<Finding> = failed.iter().map(|(_, finding)| Finding::clone(finding)).collect();
         for (oid, _) in failed {
             let tries = self.failed.get(&oid).map_or(0, |c| c.tries) + 1;
@@ -93,18 +113,32 @@ impl Database {
         }
         board.set_findings(&self.name, "copy", findings);
         copied?;
-        let findings = built?;
+        built?;
+        let findings = failures.findings(&self.name, &plan.statements, section);
         self.built = attached == total && findings.is_empty();
         board.set_findings(&self.name, "build", findings);
         board.event(&self.name, "info", format!("copied {attached} of {total} tables"));
         Ok(())
     }
 
+    /// Sessions on the source to read with: as many as are free, up to `wanted`.
+    async fn seats(&self, wanted: usize) -> Seats {
+        let (room, board) = (&self.context.gentle.room, &self.context.board);
+        if let Some(seats) = room.take(wanted) {
+            return seats;
+        }
+        board.set_waiting(&self.name, Some("a free session on the source (max_source_connections)".to_owned()));
+        let seats = room.seats(wanted).await;
+        board.set_waiting(&self.name, None);
+        seats
+    }
+
     pub(super) async fn build_rest(&mut self, attached: &[(u32, i64)]) -> Result<(), Error> {
         let plan = self.plan().await?;
         let (permits, workers) = take_permits(&self.context.build_permits, plan.statements.len()).await;
         self.count_from_before_data(&plan);
-        let findings = self.build_section(&plan, Section::AfterData, attached, workers).await?;
+        let mut failures = self.missing(&plan).await?;
+        let findings = self.build_section(&plan, Section::AfterData, attached, workers, &mut failures).await?;
         drop(permits);
         self.context.board.set_findings(&self.name, "build", findings);
         self.built = true;
@@ -124,6 +158,7 @@ impl Database {
         section: Section,
         copied: &[(u32, i64)],
         workers: usize,
+        failures: &mut Failures,
     ) -> Result<Vec<Finding>, Error> {
         let (signals, mut signalled) = mpsc::unbounded_channel();
         for &(table, bytes) in copied {
@@ -133,20 +168,22 @@ impl Database {
         let _ = signals.send(schema::Signal::CopyOver);
         let (destination, board) = (&self.context.destination, &self.context.board);
         let done = |n| board.database(&self.name, |view| view.statements_done += n);
-        Ok(schema::build(destination, &self.name, &plan.statements, section, workers, &mut signalled, done).await?)
+        schema::build(destination, &self.name, &plan.statements, section, workers, &mut signalled, failures, done).await?;
+        Ok(failures.findings(&self.name, &plan.statements, section))
     }
 
     pub(super) async fn finish(&mut self) -> Result<(), Error> {
+        let mut failures = self.retry_failed().await?;
         let plan = self.plan().await?;
+        let missing = failures.count(&plan.statements, Section::BeforeData);
         let (permits, workers) = take_permits(&self.context.build_permits, plan.statements.len()).await;
         let board = self.context.board.clone();
-        let missing = self.retry_failed().await?;
         self.count_from_before_data(&plan);
         let copied: Vec<(u32, i64)> = plan.statements.iter().filter_map(|s| s.table).map(|table| (table, 0)).collect();
         // What comes after the data once more: what failed, and what a destination that crashed has lost of it.
-        let mut findings = self.build_section(&plan, Section::AfterData, &copied, workers).await?;
+        let mut findings = self.build_section(&plan, Section::AfterData, &copied, workers, &mut failures).await?;
         board.set_findings(&self.name, "build", findings.clone());
-        let last = self.build_section(&plan, Section::AfterStreaming, &copied, workers).await?;
+        let last = self.build_section(&plan, Section::AfterStreaming, &copied, workers, &mut failures).await?;
         drop(permits);
         self.source().await?;
         self.destination().await?;
@@ -225,22 +262,27 @@ pub(super) async fn take_permits(semaphore: &Arc<Semaphore>, wanted: usize) -> (
     (permits, count)
 }
 
-/// Runs something that makes a slot, and says meanwhile which transactions on the source it waits for.
-pub(super) async fn telling_blockers<T>(context: &Context, database: &str, work: impl Future<Output = T>) -> T {
+/// Runs something that makes a slot, and says meanwhile which transactions on the source it waits for, as `session` sees them.
+pub(super) async fn telling_blockers<T>(
+    context: &Context,
+    database: &str,
+    session: Option<&Session>,
+    work: impl Future<Output = T>,
+) -> T {
     let mut work = std::pin::pin!(work);
-    // What is quick needs no second session.
+    // What is quick needs no words.
     if let Ok(result) = tokio::time::timeout(Duration::from_secs(2), &mut work).await {
         return result;
     }
     let observer = async {
-        let Ok(session) = context.source.connect(database).await else { return };
+        let Some(session) = session else { return };
         loop {
             let waiting =
                 context.board.database(database, |view| !view.tables.values().any(|t| matches!(t.stage, TableStage::Copying(_))));
             if !waiting {
                 return;
             }
-            match slot::blockers(&session).await {
+            match slot::blockers(session).await {
                 Ok(blockers) => context.board.set_waiting(
                     database,
                     blockers.map(|b| format!("transactions on the source that began before the snapshot: {b}")),

@@ -14,8 +14,9 @@ use super::admission::{databases, endpoints, reasons};
 use super::database::Database;
 use super::request::{self, Kind, Stage};
 use super::resync::{order_resync, resync_outcome};
-use super::{Context, Mode};
+use super::{Context, Mode, keeper};
 use crate::config::{self, Config};
+use crate::gentle::{self, room};
 use crate::ledger;
 use crate::monitor::board::{Board, Phase};
 use crate::monitor::projection::{self, Projection};
@@ -74,10 +75,11 @@ pub struct Mapping {
     pub(super) control_database: String,
     pub(super) tick: Duration,
     pub(super) board: Board,
+    pub(super) gentle: Arc<gentle::Source>,
 }
 
 /// Runs until the task is dropped: starts anew, after a growing pause, whenever something breaks.
-pub async fn run(config: Arc<Config>, name: String) {
+pub async fn run(config: Arc<Config>, name: String, gentle: Arc<gentle::Source>) {
     let settings = config.mappings[&name].clone();
     let (source, destination) = endpoints(&config, &name, &settings, "");
     let mut mapping = Mapping {
@@ -88,6 +90,7 @@ pub async fn run(config: Arc<Config>, name: String) {
         control_database: config.control_database.clone(),
         tick: config.tick,
         board: Board::default(),
+        gentle,
     };
     let mut waits = retry::backoff();
     loop {
@@ -158,6 +161,7 @@ impl Mapping {
             }
         }
         drop(source);
+        let holds = keeper::holds(&self.settings);
         let context = Context {
             mapping: self.name.clone(),
             settings: self.settings.clone(),
@@ -170,7 +174,11 @@ impl Mapping {
             copy_permits: Arc::new(Semaphore::new(self.settings.copy_workers)),
             build_permits: Arc::new(Semaphore::new(self.settings.index_workers)),
             orders: Arc::new(Mutex::new(BTreeMap::new())),
+            gentle: Arc::clone(&self.gentle),
+            holds: holds.subscribe(),
         };
+        let mut keeper = JoinSet::new();
+        keeper.spawn(keeper::run(context.clone(), holds).in_current_span());
         let (notified, mut notifications) = mpsc::unbounded_channel();
         let listener = self.destination.connect_listening(&self.control_database, notified).await?;
         listener.batch_execute("LISTEN migrator_request").await.map_err(doing("listening for requests"))?;
@@ -178,6 +186,7 @@ impl Mapping {
             match stage {
                 Stage::Complete => {
                     self.settle(&control, "complete", "complete").await?;
+                    self.gentle.room.release(&self.name);
                     tracing::info!("complete");
                     return Ok(());
                 }
@@ -333,6 +342,17 @@ impl Mapping {
         }
     }
 
+    /// Puts sessions on the source aside for so many databases, and says so if nothing is left to copy with.
+    fn reserve_room(&self, databases: usize) {
+        let found = if self.gentle.room.reserve(&self.name, databases) {
+            None
+        } else {
+            // The mappings of this source have not enough room together, even if each of them has.
+            room::finding(&self.name, self.gentle.room.limit().map(|limit| limit.min(room::least(databases) - 1)), databases)
+        };
+        self.board.set_mapping_findings("room", found.into_iter().collect());
+    }
+
     /// Starts a task for every selected database that has none.
     async fn start_databases(
         &self,
@@ -343,7 +363,9 @@ impl Mapping {
         running: &mut BTreeMap<tokio::task::Id, String>,
     ) -> Result<(), Error> {
         let source = self.source.connect(&self.source.instance.database).await?;
-        for (oid, name) in databases(&self.source, &source, &self.settings).await? {
+        let selected = databases(&self.source, &source, &self.settings).await?;
+        self.reserve_room(selected.len());
+        for (oid, name) in selected {
             if known.insert(name.clone(), oid).is_none() {
                 let span = tracing::info_span!("database", database = name);
                 // What an earlier task of this database established says nothing any more.

@@ -8,6 +8,9 @@
 //!   [`act`] and `fill` carry it out.
 //! - `beside` keeps what the stream does not carry.
 //! - [`watch`] looks after a database that streams: lag, facts of readiness, sequences, drift.
+//!   [`act`] and `fill` carry it out; `isolate` takes a table that a stream fails at out of it.
+//! - [`mod@watch`] looks after a database that streams: lag, facts of readiness, sequences, drift.
+//! - `keeper` keeps the source's load and its WAL within the limits that were set.
 //! - [`request`] reads what operators asked for, and answers.
 //!
 //! Nothing here is remembered over a restart: what is done is read from the servers' catalogs and the ledger.
@@ -19,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::config;
+use crate::gentle::{self, hold::Holds};
 use crate::monitor::board::Board;
 use crate::postgres::{Endpoint, Session};
 
@@ -29,6 +33,8 @@ pub mod database;
 pub mod decide;
 mod ending;
 mod fill;
+mod isolate;
+mod keeper;
 pub mod mapping;
 pub mod observe;
 pub mod request;
@@ -60,6 +66,10 @@ pub struct Context {
     pub build_permits: Arc<Semaphore>,
     /// What the databases' tasks are ordered to do, by database.
     pub orders: Arc<Mutex<BTreeMap<String, Vec<Order>>>>,
+    /// The limits of the source, shared with its other mappings.
+    pub gentle: Arc<gentle::Source>,
+    /// Why no further table is to be copied for now.
+    pub holds: tokio::sync::watch::Receiver<Holds>,
 }
 
 /// An order to copy a database, or one of its tables, anew.

@@ -6,14 +6,15 @@ use std::time::Instant;
 
 use super::Mode;
 use super::database::{Cooling, Database, Error};
-use super::decide::{Observed, Target};
+use super::decide::{self, Observed, Target};
+use super::isolate::Detached;
 use crate::copy::{Table, table};
+use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, SideEffect};
 use crate::monitor::board::TableStage;
 use crate::postgres::Session;
-use crate::stream::publication;
-use crate::stream::slot;
 use crate::stream::subscription::{self, Subscription, TableState};
+use crate::stream::{Names, publication, slot};
 
 /// The source's tables are read again after so many times as long as reading them took.
 const LOOKING_SHARE: u32 = 20;
@@ -21,69 +22,127 @@ const LOOKING_SHARE: u32 = 20;
 /// What was observed, with the things that acting needs.
 pub(super) struct Picture {
     pub(super) observed: Observed,
-    pub(super) subscription: Option<Subscription>,
-    /// Published tables that are not attached and not cooling.
-    pub(super) to_copy: Vec<Table>,
+    /// The subscriptions of the streams, as far as they are there.
+    pub(super) subscriptions: Vec<Option<Subscription>>,
+    /// Published tables that are not attached and not cooling, and the stream of each.
+    pub(super) to_copy: Vec<(Table, usize)>,
     /// Source OIDs of the attached ones, and their sizes.
     pub(super) attached: Vec<(u32, i64)>,
 }
 
+/// The tables attached to each stream, by schema and name.
+type States = Vec<HashMap<(String, String), TableState>>;
+
 impl Database {
+    /// The names of the streams and the tables taken out of them, by the ledger and the configuration.
+    pub(super) async fn know_streams(&mut self) -> Result<(), Error> {
+        let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
+        self.name_streams(&effects);
+        self.detached = Detached::of(&effects, &self.name);
+        Ok(())
+    }
+
+    fn name_streams(&mut self, effects: &[SideEffect]) {
+        let configured = self.context.settings.streams;
+        self.names = Names::of_database(&self.context.mapping, &self.name, self.source_oid, effects, configured);
+        let found = if self.names.len() == configured { Vec::new() } else { vec![self.other_streams()] };
+        self.context.board.set_findings(&self.name, "streams", found);
+    }
+
+    fn other_streams(&self) -> Finding {
+        let (made, configured) = (self.names.len(), self.context.settings.streams);
+        Finding {
+            severity: Severity::Warning,
+            database: self.name.clone(),
+            code: Code::StreamsDiffer,
+            object: format!("streams of {}", self.name),
+            reason: format!(
+                "the database was begun with {made} streams, and the configuration says {configured}: it keeps those it has"
+            ),
+            fix: format!("nothing has to be done; to have no warning, set streams = {made}"),
+            statement: None,
+        }
+    }
+
     pub(super) async fn observe(&mut self) -> Result<Picture, Error> {
         let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
+        self.name_streams(&effects);
         let target = target(&self.context.control, &self.name, &effects).await?;
         let names = self.names.clone();
         let source = self.source().await?;
-        let slot = slot::observe(source, &names).await.map_err(Error::doing("looking at the slot"))?;
-        let published = publication::observe(source, &names).await.map_err(Error::doing("looking at the publication"))?;
+        let slots = slot::observe_all(source, &names).await.map_err(Error::doing("looking at the slots"))?;
+        let published = publication::observe_all(source, &names).await.map_err(Error::doing("looking at the publications"))?;
         let tables = self.tables().await?;
-        let mut subscription = None;
-        let mut states = HashMap::new();
+        let mut subscriptions = vec![None; names.len()];
+        let mut states: States = vec![HashMap::new(); names.len()];
         if target == Target::Ours {
             let destination = self.destination().await?;
-            let failed = "looking at the subscription";
-            subscription = subscription::observe(destination, &names).await.map_err(Error::doing(failed))?;
-            if let Some(found) = subscription {
-                states = subscription::tables(destination, found.oid).await.map_err(Error::doing(failed))?;
+            let failed = "looking at the subscriptions";
+            for (i, names) in names.iter().enumerate() {
+                subscriptions[i] = subscription::observe(destination, names).await.map_err(Error::doing(failed))?;
+                if let Some(found) = subscriptions[i] {
+                    states[i] = subscription::tables(destination, found.oid).await.map_err(Error::doing(failed))?;
+                }
             }
         }
-        let state = |t: &Table| states.get(&(t.schema.clone(), t.name.clone()));
-        let was_subscribed = ledger::was_subscribed(&self.context.control, &self.context.mapping, &self.name).await?;
-        if subscription.is_some() && !was_subscribed {
-            // A controller was killed right after making it.
-            self.note_subscription().await?;
+        let made = ledger::subscriptions_made(&self.context.control, &self.context.mapping, &self.name).await?;
+        for (names, subscription) in names.iter().zip(&subscriptions) {
+            if subscription.is_some() && !made.contains(names.subscription()) {
+                // A controller was killed right after making it.
+                self.note_subscription(names).await?;
+            }
         }
-        let covered: Vec<&Table> = match subscription {
+        let subscribed = subscriptions.iter().any(Option::is_some);
+        // The stream of a table is the one whose publication has it.
+        let stream = |t: &Table| published.iter().position(|p| p.tables.contains(&t.oid));
+        let state = |t: &Table| stream(t).and_then(|s| states[s].get(&(t.schema.clone(), t.name.clone())));
+        let covered: Vec<&Table> = if subscribed {
             // What is published and not on the destination came later: that is drift, and not ours to carry.
-            Some(_) => tables.iter().filter(|t| published.tables.contains(&t.oid)).collect(),
-            None => tables.iter().collect(),
+            tables.iter().filter(|t| stream(t).is_some()).collect()
+        } else {
+            tables.iter().collect()
         };
         self.show_tables(&covered, state);
+        self.detached = Detached::of(&effects, &self.name);
+        // One that is attached still was not taken out before the controller was killed: its stream will fail once more.
+        self.detached.retain(|d| !states.iter().any(|s| s.contains_key(&(d.schema.clone(), d.name.clone()))));
+        self.show_detached();
+        let is_detached = |t: &Table| self.detached.iter().any(|d| d.schema == t.schema && d.name == t.name);
         self.failed.retain(|oid, _| covered.iter().any(|t| t.oid == *oid && state(t).is_none()));
-        let to_copy: Vec<Table> = covered
+        let to_copy: Vec<(Table, usize)> = covered
             .iter()
-            .filter(|t| subscription.is_some() && state(t).is_none() && !self.failed.get(&t.oid).is_some_and(Cooling::is_cooling))
-            .map(|t| (*t).clone())
+            .filter(|t| state(t).is_none() && !is_detached(t) && !self.failed.get(&t.oid).is_some_and(Cooling::is_cooling))
+            .filter_map(|t| stream(t).filter(|s| subscriptions[*s].is_some()).map(|s| ((*t).clone(), s)))
             .collect();
-        self.in_step = states.values().all(|s| *s == TableState::Ready);
+        self.in_step = states.iter().flat_map(HashMap::values).all(|s| *s == TableState::Ready);
+        let streams = names
+            .iter()
+            .zip(slots)
+            .enumerate()
+            .map(|(i, (names, slot))| decide::Stream {
+                slot,
+                slot_is_ours: effects.iter().any(|e| e.kind == Kind::Slot && e.object == names.slot),
+                was_subscribed: made.contains(names.subscription()),
+                subscription: subscriptions[i].map(|s| s.enabled),
+                tables_to_copy: to_copy.iter().filter(|(_, stream)| *stream == i).count(),
+                attached: states[i].len(),
+            })
+            .collect();
         let observed = Observed {
             target,
             target_is_fresh: self.target_is_fresh,
             schema_built: self.schema_built,
             published: self.published,
-            slot,
-            was_subscribed,
-            slot_is_ours: effects.iter().any(|e| e.kind == Kind::Slot && e.object == names.slot),
-            subscription: subscription.map(|s| s.enabled),
-            tables_to_copy: to_copy.len(),
-            tables_cooling: self.failed.values().filter(|c| c.is_cooling()).count(),
+            streams,
+            tables_cooling: self.failed.values().filter(|c| c.is_cooling()).count() + self.detached.len(),
             built: self.built,
             all_in_step: self.in_step,
             finished: self.finished,
             paused: *self.mode.borrow() == Mode::Paused,
+            held: self.context.holds.borrow().of(&self.name).is_some(),
         };
         let attached = covered.iter().filter(|t| state(t).is_some()).map(|t| (t.oid, t.bytes)).collect();
-        Ok(Picture { observed, subscription, to_copy, attached })
+        Ok(Picture { observed, subscriptions, to_copy, attached })
     }
 
     /// The source's tables, as of a moment ago: looking at them takes long where they are many, and each step looks.

@@ -7,11 +7,12 @@ use tokio_postgres::Client;
 
 use super::Context;
 use crate::copy::{Table, table};
-use crate::finding::Severity;
+use crate::finding::{Code, Finding, Severity};
 use crate::monitor::board::{Lag, Phase, TableStage};
+use crate::monitor::failing::Failing;
 use crate::monitor::lag::Clock;
 use crate::monitor::readiness::{self, Facts};
-use crate::postgres::{Lsn, Session};
+use crate::postgres::{Lsn, Session, quote};
 use crate::stream::sequences::{self, Carry};
 use crate::stream::slot::{self, Slot};
 use crate::stream::subscription::{self, TableState};
@@ -36,6 +37,8 @@ pub struct Watcher {
     /// Since when the lag has been below the limit.
     below_since: Option<Instant>,
     apply_errors: Option<i64>,
+    failing: HashMap<u32, Failing>,
+    stuck: Vec<usize>,
     recent_error: Option<(Instant, String)>,
     drift: Vec<String>,
     states: HashMap<(String, String), TableState>,
@@ -43,17 +46,17 @@ pub struct Watcher {
     sequences_error: Option<String>,
 }
 
-/// A stream to be looked at.
+/// The streams of a database, to be looked at as one: it is as far as the last of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Stream<'a> {
     /// The mapping.
     pub context: &'a Context,
     /// The database.
     pub database: &'a str,
-    /// What is ours in it.
-    pub names: &'a Names,
-    /// OID of the subscription.
-    pub subscription: u32,
+    /// The names of its streams.
+    pub names: &'a [Names],
+    /// OIDs of their subscriptions.
+    pub subscriptions: &'a [u32],
     /// Session on the source's database.
     pub source: &'a Session,
     /// Session on the destination's database.
@@ -69,19 +72,85 @@ pub enum Outcome {
     InStep,
     /// Something is no longer as it should be: observe anew.
     Changed,
+    /// This stream's worker fails at the same change again and again.
+    Failing(usize),
 }
 
-/// The statement that asks how the stream's worker does. The worker's errors are counted since the statistics were reset.
+/// The statement that asks how the streams' workers do. Their errors are counted since the statistics were reset.
 const WORKER: &str = "
-    SELECT s.subenabled,
+    SELECT s.oid,
            EXISTS (SELECT FROM pg_catalog.pg_stat_subscription w
                    WHERE w.subid = s.oid AND w.pid IS NOT NULL AND w.relid IS NULL) AS running,
-           COALESCE((SELECT apply_error_count FROM pg_catalog.pg_stat_subscription_stats t WHERE t.subid = s.oid), 0) AS errors
-    FROM pg_catalog.pg_subscription s WHERE s.oid = $1";
+           COALESCE(t.apply_error_count, 0) AS errors,
+           COALESCE(t.confl_update_missing + t.confl_delete_missing, 0) AS missing,
+           COALESCE(o.remote_lsn, '0/0') AS applied
+    FROM pg_catalog.pg_subscription s
+    LEFT JOIN pg_catalog.pg_stat_subscription_stats t ON t.subid = s.oid
+    LEFT JOIN pg_catalog.pg_replication_origin_status o ON o.external_id = 'pg_' || s.oid
+    WHERE s.oid = ANY ($1) AND s.subenabled";
 
 const SOURCE: &str = "
     SELECT pg_catalog.pg_current_wal_lsn() AS lsn,
            ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()) AS prepared";
+
+/// How the workers of enabled subscriptions do.
+struct Workers(Vec<Worker>);
+
+struct Worker {
+    subscription: u32,
+    running: bool,
+    /// Failures counted since the statistics were reset.
+    errors: i64,
+    /// Updates and deletes of rows that were not there.
+    missing: i64,
+    applied: Lsn,
+}
+
+impl Workers {
+    async fn look(destination: &Client, subscriptions: &[u32]) -> Result<Self, tokio_postgres::Error> {
+        let rows = destination.query(WORKER, &[&subscriptions]).await?;
+        Ok(Self(
+            rows.iter()
+                .map(|row| Worker {
+                    subscription: row.get("oid"),
+                    running: row.get("running"),
+                    errors: row.get("errors"),
+                    missing: row.get("missing"),
+                    applied: row.get("applied"),
+                })
+                .collect(),
+        ))
+    }
+
+    fn errors(&self) -> i64 {
+        self.0.iter().map(|w| w.errors).sum()
+    }
+
+    /// The server goes on after such a change, and so nobody would ever know.
+    fn missing_rows(&self, context: &Context, database: &str, names: &[Names], subscriptions: &[u32]) -> Vec<Finding> {
+        let of = |subscription| subscriptions.iter().position(|s| *s == subscription).map_or("", |i| names[i].subscription());
+        let lacking = self.0.iter().filter(|worker| worker.missing > 0);
+        lacking
+            .map(|worker| Finding {
+                severity: Severity::Error,
+                database: database.to_owned(),
+                code: Code::RowsMissing,
+                object: format!("subscription {}", of(worker.subscription)),
+                reason: format!(
+                    "{} updates or deletes were of rows that the destination does not have: somebody has taken them away there",
+                    worker.missing
+                ),
+                fix: format!(
+                    "the destination's server log names table and key (conflict=update_missing, conflict=delete_missing); then \
+                     SELECT migrator.resync({}, {}, 'schema.table'), or of the whole database",
+                    quote::literal(&context.mapping),
+                    quote::literal(database)
+                ),
+                statement: None,
+            })
+            .collect()
+    }
+}
 
 /// Emits a marker: a message in the log that nobody applies, whose position the destination must pass.
 pub async fn emit_marker(source: &Client, text: &str) -> Result<Lsn, tokio_postgres::Error> {
@@ -92,17 +161,20 @@ pub async fn emit_marker(source: &Client, text: &str) -> Result<Lsn, tokio_postg
 impl Watcher {
     /// Looks once. `statements_open` is what the plan still has to do.
     pub async fn tick(&mut self, stream: &Stream<'_>, statements_open: usize) -> Result<Outcome, tokio_postgres::Error> {
-        let Stream { context, database, names, subscription, source, destination } = *stream;
+        let Stream { context, database, names, subscriptions, source, destination } = *stream;
         let now = Instant::now();
         let slow = self.ticks.is_multiple_of(SLOW_TICKS);
         self.ticks += 1;
 
-        let worker = destination.query_opt(WORKER, &[&subscription]).await?;
-        let Some(worker) = worker.filter(|row| row.get("subenabled")) else { return Ok(Outcome::Changed) };
+        let workers = Workers::look(destination, subscriptions).await?;
+        if workers.0.len() != subscriptions.len() {
+            return Ok(Outcome::Changed);
+        }
         let at_source = source.query_one(SOURCE, &[]).await?;
         let source_lsn: Lsn = at_source.get("lsn");
-        let observed = slot::observe(source, names).await?;
-        let Slot::Present { active, confirmed, restart } = observed else { return Ok(Outcome::Changed) };
+        let Some((active, confirmed, restart)) = last_of(&slot::observe_all(source, names).await?) else {
+            return Ok(Outcome::Changed);
+        };
 
         self.clock.note(now, source_lsn);
         let lag = Lag {
@@ -117,17 +189,21 @@ impl Watcher {
             self.marker = Some((emit_marker(source, "tick").await?, now));
         }
         self.note_lag(now, lag.bytes, context.settings.max_lag_bytes);
-        self.note_errors(now, worker.get("errors"), context.settings.stable_for);
+        self.note_errors(now, workers.errors());
 
         let was_in_step = self.in_step();
         if slow || !was_in_step {
-            self.states = subscription::tables(destination, subscription).await?;
+            let mut states = HashMap::new();
+            for subscription in subscriptions {
+                states.extend(subscription::tables(destination, *subscription).await?);
+            }
+            self.states = states;
         }
         let mut tables_of_source = None;
         if slow {
             let (ours, theirs) = (table::read(source).await?, table::read(destination).await?);
-            let published = publication::observe(source, names).await?;
-            self.drift = drift(&ours, &theirs, &self.states, &published.tables);
+            let published = publication::observe_all(source, names).await?;
+            self.drift = drift(&ours, &theirs, &self.states, &publication::tables(&published));
             tables_of_source = Some(ours);
         }
         let sequences_error = self.carry_sequences(source, destination, slow).await;
@@ -138,7 +214,7 @@ impl Watcher {
             tables_not_ready: Vec::new(),
             slot_active: active,
             slot_lost: false,
-            worker_running: worker.get("running"),
+            worker_running: workers.0.iter().all(|w| w.running),
             recent_error: self.recent_error.as_ref().map(|(_, text)| text.clone()),
             marker_age: self.marker_through.map(|t| now.duration_since(t)),
             marker_limit: (context.tick * 3).max(Duration::from_secs(10)),
@@ -193,6 +269,10 @@ impl Watcher {
             view.checks = readiness::checks(&facts);
             view.believe_until = Some(Instant::now() + (context.tick * 3).max(Duration::from_secs(10)));
         });
+        context.board.set_findings(database, "missing rows", workers.missing_rows(context, database, names, subscriptions));
+        if let Some(stream) = self.failing_stream(&workers, subscriptions) {
+            return Ok(Outcome::Failing(stream));
+        }
         if self.in_step() && !was_in_step {
             return Ok(Outcome::InStep);
         }
@@ -202,6 +282,22 @@ impl Watcher {
     /// Whether every attached table is in step, as of the last look.
     pub fn in_step(&self) -> bool {
         self.ticks > 0 && self.states.values().all(|s| *s == TableState::Ready)
+    }
+
+    /// Whether a stream, by its number, did not get any further as of the last look.
+    pub fn is_failing(&self, stream: usize) -> bool {
+        self.stuck.contains(&stream)
+    }
+
+    /// The first stream that does not get any further, by its number.
+    fn failing_stream(&mut self, workers: &Workers, subscriptions: &[u32]) -> Option<usize> {
+        self.stuck.clear();
+        for worker in &workers.0 {
+            if self.failing.entry(worker.subscription).or_default().note(worker.errors, worker.applied) {
+                self.stuck.extend(subscriptions.iter().position(|s| *s == worker.subscription));
+            }
+        }
+        self.stuck.first().copied()
     }
 
     fn note_marker(&mut self, now: Instant, confirmed: Lsn) {
@@ -218,7 +314,9 @@ impl Watcher {
         self.below_since = if bytes <= limit { self.below_since.or(Some(now)) } else { None };
     }
 
-    fn note_errors(&mut self, now: Instant, count: i64, stable_for: Duration) {
+    /// Called after the marker of this look was emitted. What the worker failed at was committed before its failure was seen: a marker
+    /// emitted since then that has come through proves that it has got past it.
+    fn note_errors(&mut self, now: Instant, count: i64) {
         if let Some(before) = self.apply_errors
             && count > before
         {
@@ -226,9 +324,9 @@ impl Watcher {
             self.recent_error = Some((now, text));
         }
         self.apply_errors = Some(count);
-        // The worker tries again every few seconds: two tries without an error are needed to believe it.
-        let believe_after = stable_for.max(Duration::from_secs(15));
-        if self.recent_error.as_ref().is_some_and(|(at, _)| now.duration_since(*at) > believe_after) {
+        if let (Some((failed, _)), Some(emitted)) = (&self.recent_error, self.marker_through)
+            && emitted >= *failed
+        {
             self.recent_error = None;
         }
     }
@@ -252,6 +350,16 @@ impl Watcher {
         }
         self.sequences_error.clone()
     }
+}
+
+/// Whether all slots are in use, and the positions of the one that is least far; none if one is not usable.
+fn last_of(slots: &[Slot]) -> Option<(bool, Lsn, Lsn)> {
+    let mut last: Option<(bool, Lsn, Lsn)> = None;
+    for slot in slots {
+        let Slot::Present { active, confirmed, restart } = *slot else { return None };
+        last = Some(last.map_or((active, confirmed, restart), |(a, c, r)| (a && active, c.min(confirmed), r.min(restart))));
+    }
+    last
 }
 
 /// How the two sides' tables differ, in words, a few of them.
@@ -357,6 +465,14 @@ mod tests {
     }
 
     #[test]
+    fn streams_are_as_far_as_the_last_of_them() {
+        let slot = |active, confirmed, restart| Slot::Present { active, confirmed: Lsn(confirmed), restart: Lsn(restart) };
+        assert_eq!(last_of(&[slot(true, 9, 3), slot(true, 7, 5)]), Some((true, Lsn(7), Lsn(3))));
+        assert_eq!(last_of(&[slot(true, 9, 3), slot(false, 9, 3)]), Some((false, Lsn(9), Lsn(3))));
+        assert_eq!(last_of(&[slot(true, 9, 3), Slot::Lost]), None);
+    }
+
+    #[test]
     fn a_marker_counts_from_when_it_was_emitted() {
         let mut watcher = Watcher::default();
         let start = Instant::now();
@@ -379,17 +495,23 @@ mod tests {
     }
 
     #[test]
-    fn an_apply_error_is_believed_gone_only_after_a_while() {
+    fn an_apply_error_is_believed_gone_when_a_marker_emitted_after_it_has_come_through() {
         let mut watcher = Watcher::default();
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
-        watcher.note_errors(at(0), 3, Duration::from_secs(5));
+        watcher.note_errors(at(0), 3);
         assert!(watcher.recent_error.is_none(), "old errors are old");
-        watcher.note_errors(at(1), 4, Duration::from_secs(5));
+        watcher.marker = Some((Lsn(100), at(0)));
+        watcher.note_errors(at(1), 4);
         assert!(watcher.recent_error.is_some());
-        watcher.note_errors(at(10), 4, Duration::from_secs(5));
-        assert!(watcher.recent_error.is_some());
-        watcher.note_errors(at(17), 4, Duration::from_secs(5));
+        watcher.note_marker(at(2), Lsn(100));
+        watcher.note_errors(at(2), 4);
+        assert!(watcher.recent_error.is_some(), "that marker was emitted before the failure");
+        watcher.marker = Some((Lsn(200), at(2)));
+        watcher.note_errors(at(60), 4);
+        assert!(watcher.recent_error.is_some(), "time alone proves nothing");
+        watcher.note_marker(at(61), Lsn(200));
+        watcher.note_errors(at(61), 4);
         assert!(watcher.recent_error.is_none());
     }
 }

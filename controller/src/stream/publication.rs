@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::Names;
+use super::{Names, STREAMS, balance};
 use crate::config::ReplicaIdentityPolicy;
 use crate::copy::{ReplicaIdentity, Table};
 use crate::finding::{Code, Finding, Severity};
@@ -140,7 +140,21 @@ pub struct Published {
     pub tables: HashSet<u32>,
 }
 
-/// Looks at the publication.
+/// Looks at the publications of all streams.
+pub async fn observe_all(source: &Client, streams: &[Names]) -> Result<Vec<Published>, tokio_postgres::Error> {
+    let mut all = Vec::with_capacity(streams.len());
+    for names in streams {
+        all.push(observe(source, names).await?);
+    }
+    Ok(all)
+}
+
+/// The tables that any of them has.
+pub fn tables(published: &[Published]) -> HashSet<u32> {
+    published.iter().flat_map(|p| p.tables.iter().copied()).collect()
+}
+
+/// Looks at the publication of a stream.
 pub async fn observe(source: &Client, names: &Names) -> Result<Published, tokio_postgres::Error> {
     let row = source
         .query_opt(
@@ -162,8 +176,41 @@ pub struct Outcome {
     pub refused: HashMap<u32, Finding>,
 }
 
-/// Makes the publication cover `tables`: identities first, then the publication, then its members. Safe to repeat.
+/// Makes the publications of a database's streams cover `tables`: each table in one of them, where it is if it is in one,
+/// else where the least is to do.
 pub async fn ensure(
+    source: &Client,
+    control: &Client,
+    mapping: &str,
+    database: &str,
+    streams: &[Names],
+    tables: &[Table],
+    policy: ReplicaIdentityPolicy,
+) -> Result<Outcome, Error> {
+    let failed = |source| Error::Statement { publication: streams[0].publication.clone(), doing: "read", source };
+    let published = observe_all(source, streams).await.map_err(failed)?;
+    let writes = if streams.len() > 1 { balance::writes(source).await.map_err(failed)? } else { HashMap::new() };
+    let stream_of = |oid| published.iter().position(|p| p.tables.contains(&oid));
+    let chosen = balance::assign(tables, &writes, stream_of, streams.len());
+    // How many there are must be known before the first is made: a restarted controller goes on with as many.
+    let detail = if streams.len() > 1 { json!({ STREAMS: streams.len() }) } else { json!({}) };
+    let mut outcome = Outcome::default();
+    let mut locked = Vec::new();
+    for (stream, names) in streams.iter().enumerate() {
+        let members: Vec<Table> = tables.iter().zip(&chosen).filter(|(_, s)| **s == stream).map(|(t, _)| t.clone()).collect();
+        match ensure_one(source, control, mapping, database, names, &members, policy, &detail).await {
+            Ok(of_one) => outcome.refused.extend(of_one.refused),
+            Err(Error::Locked { tables }) => locked.extend(tables),
+            Err(error) => return Err(error),
+        }
+    }
+    // The others are published; what was locked comes at the next try.
+    if locked.is_empty() { Ok(outcome) } else { Err(Error::Locked { tables: locked }) }
+}
+
+/// Makes one publication cover `tables`: identities first, then the publication, then its members. Safe to repeat.
+#[allow(clippy::too_many_arguments)] // what it works on, not how
+async fn ensure_one(
     source: &Client,
     control: &Client,
     mapping: &str,
@@ -171,6 +218,7 @@ pub async fn ensure(
     names: &Names,
     tables: &[Table],
     policy: ReplicaIdentityPolicy,
+    detail: &serde_json::Value,
 ) -> Result<Outcome, Error> {
     let failed = |doing| {
         let publication = names.publication.clone();
@@ -178,11 +226,14 @@ pub async fn ensure(
     };
     let mut outcome = Outcome::default();
     let published = observe(source, names).await.map_err(failed("read"))?;
-    let ours = ledger::in_force(control, mapping).await?.iter().any(|e| e.kind == Kind::Publication && e.database == database);
+    let ours = ledger::in_force(control, mapping)
+        .await?
+        .iter()
+        .any(|e| e.kind == Kind::Publication && e.database == database && e.object == names.publication);
     if published.exists && !ours {
         return Err(Error::Foreign { publication: names.publication.clone() });
     }
-    ledger::record(control, mapping, Side::Source, database, Kind::Publication, &names.publication, &json!({})).await?;
+    ledger::record(control, mapping, Side::Source, database, Kind::Publication, &names.publication, detail).await?;
     if !published.exists {
         source
             .batch_execute(&format!("CREATE PUBLICATION {}", quote::ident(&names.publication)))
@@ -221,7 +272,6 @@ pub async fn ensure(
             }
         }
     }
-    // The others are published; what was locked comes at the next try.
     if locked.is_empty() { Ok(outcome) } else { Err(Error::Locked { tables: locked }) }
 }
 

@@ -6,7 +6,9 @@ use tokio_postgres::Client;
 
 use super::Names;
 use super::publication;
-use super::subscription::{self, Subscription};
+use super::slot::{self, Slot};
+use super::subscription;
+use crate::ledger;
 use crate::postgres::retry;
 
 /// Why nothing is copied anew.
@@ -24,27 +26,53 @@ pub enum Error {
     /// There is no such table in the stream.
     #[error("the table {0:?} is not part of the migration: give it as schema.table, as migrator.tables shows it")]
     NoTable(String),
+    /// There is no stream that could carry a single table on.
+    #[error("the slot of the stream is gone or lost: copy the whole database again instead of a single table")]
+    NoSlot,
+    /// The source can't be asked.
+    #[error("looking at the slots: {}", retry::message(.0))]
+    Slots(#[source] tokio_postgres::Error),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
 }
 
-/// Takes tables (or the one named `schema.table`) out of the subscription of the database that `destination` is connected
-/// to, with the stream stopped. Gives which; the stream is started again by the loop, when they have been copied.
+/// The streams whose slots are gone or have lost log: they can't go on, only begin anew with all their tables.
+pub async fn lost_slots<'n>(source: &Client, streams: &'n [Names]) -> Result<Vec<&'n Names>, Error> {
+    let slots = slot::observe_all(source, streams).await.map_err(Error::Slots)?;
+    Ok(streams.iter().zip(slots).filter(|(_, slot)| matches!(slot, Slot::Missing | Slot::Lost)).map(|(names, _)| names).collect())
+}
+
+/// Takes tables (or the one named `schema.table`) out of the subscriptions of the database that `destination` is connected
+/// to, with their streams stopped. Gives which; the streams are started again by the loop, when they have been copied.
 pub async fn detach(
     destination: &mut Client,
-    names: &Names,
-    subscription: Subscription,
+    streams: &[Names],
     table: Option<&str>,
 ) -> Result<HashSet<(String, String)>, Error> {
-    let attached = subscription::tables(destination, subscription.oid).await.map_err(Error::Statement)?;
-    let mut chosen: Vec<&(String, String)> =
-        attached.keys().filter(|(schema, name)| table.is_none_or(|t| *t == format!("{schema}.{name}"))).collect();
+    let mut chosen = Vec::new();
+    let mut subscribed = false;
+    for names in streams {
+        let Some(found) = subscription::observe(destination, names).await.map_err(Error::Statement)? else { continue };
+        subscribed = true;
+        let attached = subscription::tables(destination, found.oid).await.map_err(Error::Statement)?;
+        let mut of_stream: Vec<(String, String)> =
+            attached.into_keys().filter(|(schema, name)| table.is_none_or(|t| *t == format!("{schema}.{name}"))).collect();
+        of_stream.sort();
+        if !of_stream.is_empty() {
+            chosen.push((names, found.oid, of_stream));
+        }
+    }
     if let Some(table) = table
+        && subscribed
         && chosen.is_empty()
     {
         return Err(Error::NoTable(table.to_owned()));
     }
-    chosen.sort();
-    subscription::disable(destination, names.subscription()).await?;
-    subscription::await_stopped(destination, subscription.oid).await.map_err(Error::Statement)?;
+    for (names, subscription, _) in &chosen {
+        subscription::disable(destination, names.subscription()).await?;
+        subscription::await_stopped(destination, *subscription).await.map_err(Error::Statement)?;
+    }
     destination
         .batch_execute(
             "CREATE OR REPLACE FUNCTION pg_temp.detach(oid, oid) RETURNS void
@@ -54,16 +82,33 @@ pub async fn detach(
         .map_err(Error::Statement)?;
     // All or none: a controller that is killed in between leaves the request to be done again.
     let transaction = destination.transaction().await.map_err(Error::Statement)?;
-    for (schema, name) in &chosen {
-        transaction
-            .execute(
-                "SELECT pg_temp.detach($1, c.oid) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                 WHERE n.nspname = $2 AND c.relname = $3",
-                &[&subscription.oid, schema, name],
-            )
-            .await
-            .map_err(Error::Statement)?;
+    for (_, subscription, tables) in &chosen {
+        for (schema, name) in tables {
+            transaction
+                .execute(
+                    "SELECT pg_temp.detach($1, c.oid) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                     WHERE n.nspname = $2 AND c.relname = $3",
+                    &[subscription, schema, name],
+                )
+                .await
+                .map_err(Error::Statement)?;
+        }
     }
     transaction.commit().await.map_err(Error::Statement)?;
-    Ok(chosen.into_iter().cloned().collect())
+    Ok(chosen.into_iter().flat_map(|(_, _, tables)| tables).collect())
+}
+
+/// Begins counting anew what the streams fail at and which rows they miss: that is over with a fresh copy.
+pub async fn forget_failures(destination: &Client, streams: &[Names]) -> Result<(), Error> {
+    let names: Vec<&str> = streams.iter().map(Names::subscription).collect();
+    destination
+        .execute(
+            "SELECT pg_catalog.pg_stat_reset_subscription_stats(s.oid) FROM pg_catalog.pg_subscription s
+             JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+             WHERE d.datname = current_database() AND s.subname = ANY ($1)",
+            &[&names],
+        )
+        .await
+        .map(drop)
+        .map_err(Error::Statement)
 }

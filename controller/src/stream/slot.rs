@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use super::Names;
 use crate::postgres::{self, Endpoint, Lsn, Session, quote, retry};
@@ -49,27 +49,38 @@ pub enum Slot {
     },
 }
 
-/// Looks at our slot. `wal_status` came with 13: read through `to_jsonb`, null before.
-pub async fn observe(source: &Client, names: &Names) -> Result<Slot, tokio_postgres::Error> {
-    let row = source
-        .query_opt(
-            "SELECT plugin = 'pgoutput' AND database = current_database() AS ours, active,
+/// Looks at the slots of all streams, in their order.
+pub async fn observe_all(source: &Client, streams: &[Names]) -> Result<Vec<Slot>, tokio_postgres::Error> {
+    let wanted: Vec<&str> = streams.iter().map(|names| names.slot.as_str()).collect();
+    // `wal_status` came with 13: read through `to_jsonb`, null before.
+    let rows = source
+        .query(
+            "SELECT slot_name::text, plugin = 'pgoutput' AND database = current_database() AS ours, active,
                     confirmed_flush_lsn, restart_lsn, to_jsonb(s) ->> 'wal_status' AS wal_status
-             FROM pg_catalog.pg_replication_slots s WHERE slot_name = $1",
-            &[&names.slot],
+             FROM pg_catalog.pg_replication_slots s WHERE slot_name = ANY ($1::text[])",
+            &[&wanted],
         )
         .await?;
-    let Some(row) = row else { return Ok(Slot::Missing) };
+    let found = |name: &str| rows.iter().find(|row| row.get::<_, &str>("slot_name") == name);
+    Ok(wanted.iter().map(|name| found(name).map_or(Slot::Missing, state)).collect())
+}
+
+/// Looks at the slot of one stream.
+pub async fn observe(source: &Client, names: &Names) -> Result<Slot, tokio_postgres::Error> {
+    Ok(observe_all(source, std::slice::from_ref(names)).await?.pop().unwrap_or(Slot::Missing))
+}
+
+fn state(row: &Row) -> Slot {
     if row.get::<_, Option<bool>>("ours") != Some(true) {
-        return Ok(Slot::Foreign);
+        return Slot::Foreign;
     }
     if row.get::<_, Option<&str>>("wal_status") == Some("lost") {
-        return Ok(Slot::Lost);
+        return Slot::Lost;
     }
     match (row.get("confirmed_flush_lsn"), row.get("restart_lsn")) {
-        (Some(confirmed), Some(restart)) => Ok(Slot::Present { active: row.get("active"), confirmed, restart }),
+        (Some(confirmed), Some(restart)) => Slot::Present { active: row.get("active"), confirmed, restart },
         // A slot without positions is one whose creation never came to an end.
-        _ => Ok(Slot::Lost),
+        _ => Slot::Lost,
     }
 }
 
@@ -135,6 +146,11 @@ pub struct Snapshot {
     _holder: Session,
 }
 
+/// Switches off every timeout of the session that this version knows.
+const NO_TIMEOUTS: &str = "
+    SELECT count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings
+    WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')";
+
 impl Snapshot {
     /// Takes one, over a replication connection that the destination opens: the driver has no replication mode, and
     /// pgoutput's slot is the only thing that ties a snapshot to a position.
@@ -165,6 +181,11 @@ impl Snapshot {
             .execute(&format!("SELECT {schema}.dblink_connect('pass', $1)"), &[&conninfo])
             .await
             .map_err(failed("connecting from the destination to"))?;
+        // A role's own limits would end the session that keeps the snapshot, which is idle in a transaction until all have imported it.
+        holder
+            .query_one(&format!("SELECT n FROM {schema}.dblink('pass', $1) AS t (n bigint)"), &[&NO_TIMEOUTS])
+            .await
+            .map_err(failed("preparing to take a snapshot of"))?;
         let command = format!("CREATE_REPLICATION_SLOT \"pg_migrator_pass_{pid}\" TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT");
         let row = holder
             .query_one(

@@ -25,8 +25,10 @@ pub enum Contender {
     DumpRestore,
     /// `CREATE SUBSCRIPTION … WITH (copy_data = true)` onto the whole schema.
     TableSync,
-    /// `pgcopydb clone`, where it is installed: without the changes made meanwhile.
+    /// `pgcopydb clone`, where it is installed: without the changes made meanwhile. It ends with VACUUM ANALYZE of every table.
     Pgcopydb,
+    /// The same without that VACUUM, and with large tables split.
+    PgcopydbSplit,
 }
 
 /// What a move cost.
@@ -44,7 +46,7 @@ pub struct Cost {
 
 impl Contender {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Us, Self::DumpRestore, Self::TableSync, Self::Pgcopydb];
+    pub const ALL: [Self; 5] = [Self::Us, Self::DumpRestore, Self::TableSync, Self::Pgcopydb, Self::PgcopydbSplit];
 
     /// For the table of results.
     pub fn name(self) -> &'static str {
@@ -53,12 +55,13 @@ impl Contender {
             Self::DumpRestore => "pg_dump, pg_restore",
             Self::TableSync => "native tablesync",
             Self::Pgcopydb => "pgcopydb clone",
+            Self::PgcopydbSplit => "pgcopydb, split, no vacuum",
         }
     }
 
     /// Whether it is on this machine.
     pub fn is_here(self) -> bool {
-        self != Self::Pgcopydb || pgcopydb().is_some()
+        !matches!(self, Self::Pgcopydb | Self::PgcopydbSplit) || pgcopydb().is_some()
     }
 
     /// Moves a database, and takes it away from the destination again.
@@ -70,7 +73,8 @@ impl Contender {
             Self::Us => ours(servers, database).await?,
             Self::DumpRestore => dump_restore(servers, database).await?,
             Self::TableSync => tablesync(servers, database).await?,
-            Self::Pgcopydb => copydb(servers, database).await?,
+            Self::Pgcopydb => copydb(servers, database, &[]).await?,
+            Self::PgcopydbSplit => copydb(servers, database, &["--split-tables-larger-than", "256MB", "--skip-vacuum"]).await?,
         };
         cost.time = if cost.time.is_zero() { begun.elapsed() } else { cost.time };
         cost.servers = servers.processor_time().await?.saturating_sub(before);
@@ -123,9 +127,12 @@ pub async fn clean(servers: &Servers, database: &str) -> Result<()> {
     Ok(())
 }
 
-/// The configuration of a controller that moves this one database.
-pub fn config(servers: &Servers, database: &str) -> ConfigFile {
+/// The configuration of a controller that moves this one database, with further lines for the mapping.
+pub fn config(servers: &Servers, database: &str, lines: &[&str]) -> ConfigFile {
     let mut mapping = Mapping::new(MAPPING, "old", "new").databases(&[database]);
+    for line in lines {
+        mapping = mapping.line(line);
+    }
     if let Ok(lines) = std::env::var("BENCH_MAPPING") {
         mapping = mapping.line(&lines);
     }
@@ -136,8 +143,9 @@ pub fn config(servers: &Servers, database: &str) -> ConfigFile {
 pub async fn until_streaming(servers: &Servers, database: &str) -> Result<()> {
     let objects = servers.source.value(database, data::OBJECTS).await?;
     let tables = servers.source.value(database, data::TABLES).await?;
-    let streaming = "SELECT (SELECT count(*) FROM pg_subscription WHERE subenabled) || ' ' || (SELECT count(*) FROM pg_subscription_rel WHERE srsubstate = 'r')";
-    let wanted = format!("1 {tables}");
+    let streaming = "SELECT (SELECT COALESCE(bool_and(subenabled), false) FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid \
+                             WHERE d.datname = current_database()) || ' ' || (SELECT count(*) FROM pg_subscription_rel WHERE srsubstate = 'r')";
+    let wanted = format!("true {tables}");
     let begun = Instant::now();
     let mut client = None;
     loop {
@@ -155,7 +163,7 @@ pub async fn until_streaming(servers: &Servers, database: &str) -> Result<()> {
                     }
                     state = format!("all tables are in step, but of {objects} it has {there:?}");
                 }
-                Ok(found) => state = format!("subscriptions and tables in step were {found:?}, not {wanted}"),
+                Ok(found) => state = format!("enabled and tables in step were {found:?}, not {wanted}"),
                 // The controller makes a database under another name first, and may drop a half-built one.
                 Err(error) => (client, state) = (None, error.to_string()),
             }
@@ -169,7 +177,7 @@ pub async fn until_streaming(servers: &Servers, database: &str) -> Result<()> {
 
 async fn ours(servers: &Servers, database: &str) -> Result<Cost> {
     let begun = Instant::now();
-    let mut controller = Controller::started(&config(servers, database))?;
+    let mut controller = Controller::started(&config(servers, database, &[]))?;
     if let Err(error) = until_streaming(servers, database).await {
         return Err(Error::Broken(format!("{error}\n{}", controller.report(&servers.destination).await)));
     }
@@ -243,7 +251,7 @@ fn pgcopydb() -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join("pgcopydb")).find(|file| file.is_file())
 }
 
-async fn copydb(servers: &Servers, database: &str) -> Result<Cost> {
+async fn copydb(servers: &Servers, database: &str, more: &[&str]) -> Result<Cost> {
     let program = pgcopydb().ok_or_else(|| Error::Broken("pgcopydb is not installed".to_owned()))?;
     let folder = TempDir::with_prefix("pgm-bench-").doing(|| "creating a folder for pgcopydb".to_owned())?;
     servers.destination.run("postgres", &format!("CREATE DATABASE {database}")).await?;
@@ -255,6 +263,7 @@ async fn copydb(servers: &Servers, database: &str) -> Result<Cost> {
     clone
         .args(["clone", "--table-jobs", &jobs, "--index-jobs", &jobs, "--dir"])
         .arg(folder.path().join("work"))
+        .args(more)
         .env("PGCOPYDB_SOURCE_PGURI", uri(&servers.source))
         .env("PGCOPYDB_TARGET_PGURI", uri(&servers.destination));
     run(clone)?;

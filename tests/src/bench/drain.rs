@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::contender::{self, Contender, Cost};
+use super::contender::{self, Cost};
 use super::{Servers, meter};
-use crate::controller::Controller;
+use crate::controller::{ConfigFile, Controller};
 use crate::error::{Error, Result};
 
 /// The database's name.
@@ -12,6 +12,9 @@ pub const DATABASE: &str = "drain";
 /// Row changes that gather.
 pub const CHANGES: u32 = 200_000;
 const LIMIT: Duration = Duration::from_mins(10);
+/// What the last changes leave in the tables.
+const LAST: &str = "SELECT array_agg(balance) FROM (SELECT balance FROM account_1 WHERE id = 0 UNION ALL SELECT balance FROM account_2 WHERE id = 0
+    UNION ALL SELECT balance FROM account_3 WHERE id = 0 UNION ALL SELECT balance FROM account_4 WHERE id = 0) last";
 
 /// Makes the database.
 pub async fn build(servers: &Servers) -> Result<()> {
@@ -22,34 +25,73 @@ pub async fn build(servers: &Servers) -> Result<()> {
     Ok(())
 }
 
+/// Who drains: us with so many streams, or the server's own table synchronisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drainer {
+    /// pg-migrator.
+    Us {
+        /// How many subscriptions share the tables.
+        streams: u32,
+    },
+    /// `CREATE SUBSCRIPTION` by hand.
+    Native,
+}
+
+impl Drainer {
+    /// All that are compared. Whether more than one stream is of use depends on the cores.
+    pub const ALL: [Self; 4] = [Self::Us { streams: 1 }, Self::Native, Self::Us { streams: 2 }, Self::Us { streams: 4 }];
+
+    /// For the table of results.
+    pub fn name(self) -> String {
+        match self {
+            Self::Us { streams: 1 } => "pg-migrator".to_owned(),
+            Self::Us { streams } => format!("pg-migrator, {streams} streams"),
+            Self::Native => "native".to_owned(),
+        }
+    }
+
+    fn config(self, servers: &Servers) -> ConfigFile {
+        match self {
+            Self::Us { streams } if streams > 1 => contender::config(servers, DATABASE, &[&format!("streams = {streams}")]),
+            _ => contender::config(servers, DATABASE, &[]),
+        }
+    }
+}
+
 /// Moves the database, cuts the stream, lets the backlog gather, and measures how long the stream then takes to bring it in.
-pub async fn run(contender: Contender, servers: &Servers) -> Result<Cost> {
+pub async fn run(drainer: Drainer, servers: &Servers) -> Result<Cost> {
     let (source, destination) = (&servers.source, &servers.destination);
     let mut controller = None;
-    if contender == Contender::Us {
-        let mut ours = Controller::started(&contender::config(servers, DATABASE))?;
+    if drainer == Drainer::Native {
+        contender::subscribe(servers, DATABASE).await?;
+        contender::until_streaming(servers, DATABASE).await?;
+    } else {
+        let mut ours = Controller::started(&drainer.config(servers))?;
         contender::until_streaming(servers, DATABASE).await?;
         ours.stop().await?;
         controller = Some(ours);
-    } else {
-        contender::subscribe(servers, DATABASE).await?;
-        contender::until_streaming(servers, DATABASE).await?;
     }
-    let name = destination.value(DATABASE, "SELECT quote_ident(subname) FROM pg_subscription").await?;
-    destination.run(DATABASE, &format!("ALTER SUBSCRIPTION {name} DISABLE")).await?;
+    let subscriptions = destination.column(DATABASE, "SELECT quote_ident(subname) FROM pg_subscription").await?;
+    for name in &subscriptions {
+        destination.run(DATABASE, &format!("ALTER SUBSCRIPTION {name} DISABLE")).await?;
+    }
     source.run(DATABASE, &format!("CALL change({CHANGES})")).await?;
-    let last = source.value(DATABASE, "SELECT n FROM last_change").await?;
+    let last = source.value(DATABASE, LAST).await?;
 
     let before = servers.processor_time().await?;
     match &mut controller {
         Some(ours) => ours.start()?,
-        None => destination.run(DATABASE, &format!("ALTER SUBSCRIPTION {name} ENABLE")).await?,
+        None => {
+            for name in &subscriptions {
+                destination.run(DATABASE, &format!("ALTER SUBSCRIPTION {name} ENABLE")).await?;
+            }
+        }
     }
     let client = destination.connect(DATABASE).await?;
     let mut begun = None;
     let started = Instant::now();
     loop {
-        let state = crate::cluster::rows(&client, "SELECT subenabled, (SELECT n FROM last_change) FROM pg_subscription").await?;
+        let state = crate::cluster::rows(&client, &format!("SELECT bool_or(subenabled), ({LAST}) FROM pg_subscription")).await?;
         let (enabled, n) = (&state[0][0], &state[0][1]);
         if begun.is_none() && enabled == "t" {
             begun = Some(Instant::now());

@@ -7,6 +7,7 @@
 pub mod contender;
 pub mod data;
 pub mod drain;
+pub mod load;
 pub mod meter;
 pub mod report;
 
@@ -32,8 +33,11 @@ pub struct Servers {
 impl Servers {
     /// Starts both, with memory as on a small server of one's own; fsync is off, so that it is not the disk that is measured.
     pub async fn start() -> Result<Self> {
+        let more = std::env::var("BENCH_SET").unwrap_or_default();
         let of = |major| {
-            Cluster::of(major)
+            let settings = more.split(';').filter_map(|setting| setting.split_once('='));
+            settings
+                .fold(Cluster::of(major), |cluster, (name, value)| cluster.set(name, value))
                 .set("shared_buffers", "512MB")
                 .set("maintenance_work_mem", "256MB")
                 .set("max_wal_size", "16GB")

@@ -3,15 +3,15 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::contender::{Contender, Cost};
+use super::contender::Cost;
 
-/// What was measured for one row: a list of costs for each contender, one a round; or why there is none.
+/// What was measured for one row.
 #[derive(Debug)]
 pub struct Line {
     /// What was moved.
     pub what: String,
-    /// Costs by contender.
-    pub costs: Vec<(Contender, Vec<Cost>)>,
+    /// Who moved it, and what it cost, a round each. The first is what the others are compared with.
+    pub costs: Vec<(String, Vec<Cost>)>,
 }
 
 fn median<T: Copy + Ord>(values: impl Iterator<Item = T>) -> Option<T> {
@@ -24,22 +24,21 @@ fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
 
-/// A table in Markdown: times, and ours as a share of each of the others'; processor time and memory of ours.
+/// A table in Markdown: times, and the first one's as a share of each of the others'; processor time, and memory of ours.
 pub fn table(lines: &[Line]) -> String {
     let mut text = String::from(
-        "| moved | by | time (median, all) | pg-migrator ÷ it | servers' CPU | its own CPU | own ÷ servers | peak memory |\n|---|---|---|---|---|---|---|---|\n",
+        "| moved | by | time (median, all) | the first ÷ it | servers' CPU | its own CPU | own ÷ servers | peak memory |\n|---|---|---|---|---|---|---|---|\n",
     );
     for line in lines {
-        let ours =
-            line.costs.iter().find(|(c, _)| *c == Contender::Us).and_then(|(_, costs)| median(costs.iter().map(|c| c.time)));
-        for (contender, costs) in &line.costs {
+        let first = line.costs.first().and_then(|(_, costs)| median(costs.iter().map(|c| c.time)));
+        for (place, (contender, costs)) in line.costs.iter().enumerate() {
             let Some(time) = median(costs.iter().map(|c| c.time)) else { continue };
             let servers = median(costs.iter().map(|c| c.servers)).unwrap_or_default();
             let own = median(costs.iter().map(|c| c.own)).unwrap_or_default();
             let memory = costs.iter().map(|c| c.memory).max().unwrap_or(0);
             let all: Vec<String> = costs.iter().map(|c| format!("{:.1}", c.time.as_secs_f64())).collect();
-            let ratio = match ours {
-                Some(ours) if *contender != Contender::Us => format!("{:.2}", ours.as_secs_f64() / time.as_secs_f64()),
+            let ratio = match first {
+                Some(first) if place > 0 => format!("{:.2}", first.as_secs_f64() / time.as_secs_f64()),
                 _ => "–".to_owned(),
             };
             let memory = if memory == 0 { "–".to_owned() } else { format!("{} MB", memory >> 20) };
@@ -48,7 +47,7 @@ pub fn table(lines: &[Line]) -> String {
                 text,
                 "| {} | {} | {} ({}) | {ratio} | {} | {} | {:.0} % | {memory} |",
                 line.what,
-                contender.name(),
+                contender,
                 seconds(time),
                 all.join(", "),
                 seconds(servers),
@@ -69,9 +68,9 @@ mod tests {
         let cost = |s| Cost { time: Duration::from_secs(s), servers: Duration::from_secs(10), ..Cost::default() };
         let line = Line {
             what: "x".into(),
-            costs: vec![(Contender::Us, vec![cost(3), cost(1), cost(2)]), (Contender::TableSync, vec![cost(4)])],
+            costs: vec![("ours".into(), vec![cost(3), cost(1), cost(2)]), ("theirs".into(), vec![cost(4)])],
         };
         let text = table(&[line]);
-        assert!(text.contains("| native tablesync | 4.0 s (4.0) | 0.50 |"), "{text}");
+        assert!(text.contains("| theirs | 4.0 s (4.0) | 0.50 |"), "{text}");
     }
 }

@@ -1,15 +1,17 @@
 //! `make bench`: what pg-migrator costs, beside the other ways of moving a database. See `docs/benchmarks.md`.
 //!
-//! Arguments are names of rows (`mixed big small toast drain`; all of them without any). In the environment: `SCALE`, the
-//! size of the large databases in units of about 100 MB (default 3); `ROUNDS` (default 3); `CONTENDERS`, a part of whose names
-//! to take; `BENCH_MAPPING`, another line of our configuration.
+//! Arguments are names of rows (`mixed big small toast drain load`; all of them without any), each with a size after a colon if
+//! wished: `mixed:3` is about 300 MB. In the environment: `SCALE`, the size of the large databases in units of about 100 MB
+//! (default: each row's own); `ROUNDS` (default 3); `CONTENDERS`, parts of the names of those to take; `BENCH_MAPPING`, another line of
+//! our configuration; `BENCH_SET`, further settings of both servers (`a=1;b=2`); `BENCH_LOG`, to see our log.
 
 use std::process::ExitCode;
 
-use pg_migrator_tests::bench::contender::Contender;
+use pg_migrator_tests::bench::contender::{Contender, Cost};
 use pg_migrator_tests::bench::data::Row;
+use pg_migrator_tests::bench::drain::Drainer;
 use pg_migrator_tests::bench::report::{self, Line};
-use pg_migrator_tests::bench::{Servers, drain};
+use pg_migrator_tests::bench::{Servers, drain, load};
 use pg_migrator_tests::{Error, Result};
 
 #[tokio::main(flavor = "current_thread")]
@@ -23,63 +25,104 @@ async fn main() -> ExitCode {
     }
 }
 
-fn number(name: &str, default: u32) -> Result<u32> {
-    match std::env::var(name) {
-        Ok(text) => text.parse().map_err(|error| Error::Broken(format!("{name}={text}: {error}"))),
-        Err(_) => Ok(default),
+fn number(name: &str) -> Result<Option<u32>> {
+    std::env::var(name).ok().map(|text| parse(name, &text)).transpose()
+}
+
+fn parse(name: &str, text: &str) -> Result<u32> {
+    text.parse().map_err(|error| Error::Broken(format!("{name}={text}: {error}")))
+}
+
+/// A row's name and the size that was asked for.
+fn asked(arguments: impl Iterator<Item = String>) -> Result<Vec<(String, Option<u32>)>> {
+    let known: Vec<&str> = Row::ALL.iter().map(|row| row.name()).chain([drain::DATABASE, load::ROW]).collect();
+    let mut asked = Vec::new();
+    for argument in arguments {
+        let (name, scale) = match argument.split_once(':') {
+            Some((name, scale)) => (name, Some(parse(name, scale)?)),
+            None => (argument.as_str(), None),
+        };
+        if !known.contains(&name) {
+            return Err(Error::Broken(format!("there is no row {name}; there are: {}", known.join(", "))));
+        }
+        asked.push((name.to_owned(), scale));
     }
+    if asked.is_empty() {
+        asked = known.into_iter().map(|name| (name.to_owned(), None)).collect();
+    }
+    Ok(asked)
 }
 
 async fn bench() -> Result<()> {
-    let asked: Vec<String> = std::env::args().skip(1).collect();
-    let known: Vec<&str> = Row::ALL.iter().map(|row| row.name()).chain([drain::DATABASE]).collect();
-    if let Some(unknown) = asked.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(Error::Broken(format!("there is no row {unknown}; there are: {}", known.join(", "))));
-    }
-    let wanted = |name: &str| asked.is_empty() || asked.iter().any(|a| a == name);
-    let (scale, rounds) = (number("SCALE", 3)?, number("ROUNDS", 3)?);
+    let asked = asked(std::env::args().skip(1))?;
+    let (scale, rounds) = (number("SCALE")?, number("ROUNDS")?.unwrap_or(3));
     let selected = std::env::var("CONTENDERS").unwrap_or_default();
-    let contenders: Vec<Contender> = Contender::ALL
-        .into_iter()
-        .filter(|c| c.is_here() && (selected.is_empty() || selected.split(',').any(|part| c.name().contains(part))))
-        .collect();
+    let wanted = |name: &str| selected.is_empty() || selected.split(',').any(|part| name.contains(part));
     let servers = Servers::start().await?;
-    let mut lines = Vec::new();
-    for row in Row::ALL.into_iter().filter(|row| wanted(row.name())) {
-        let size = row.build(&servers.source, scale).await?;
-        let what = format!("{}, {} MB", row.describes(), size >> 20);
-        eprintln!("{what}");
-        let mut costs: Vec<_> = contenders.iter().map(|c| (*c, Vec::new())).collect();
-        for round in 1..=rounds {
-            for (contender, measured) in &mut costs {
-                let cost = contender.run(&servers, row.name()).await?;
-                eprintln!(
-                    "  round {round}: {:<22} {:>6.1} s, servers {:.1} s, itself {:.1} s",
-                    contender.name(),
-                    cost.time.as_secs_f64(),
-                    cost.servers.as_secs_f64(),
-                    cost.own.as_secs_f64()
-                );
-                measured.push(cost);
-            }
+    let (mut lines, mut words) = (Vec::new(), Vec::new());
+    for (name, size) in asked {
+        if name == drain::DATABASE {
+            lines.push(drained(&servers, rounds, wanted).await?);
+        } else if name == load::ROW {
+            words.push(loaded(&servers, rounds).await?);
+        } else if let Some(row) = Row::ALL.into_iter().find(|row| row.name() == name) {
+            lines.push(moved(&servers, row, size.or(scale).unwrap_or(row.scale()), rounds, wanted).await?);
         }
-        servers.source.run("postgres", &format!("DROP DATABASE {}", row.name())).await?;
-        lines.push(Line { what, costs });
     }
-    if wanted(drain::DATABASE) {
-        let what = format!("backlog of {} row changes", drain::CHANGES);
-        eprintln!("{what}");
-        drain::build(&servers).await?;
-        let mut costs = vec![(Contender::Us, Vec::new()), (Contender::TableSync, Vec::new())];
-        for round in 1..=rounds {
-            for (contender, measured) in &mut costs {
-                let cost = drain::run(*contender, &servers).await?;
-                eprintln!("  round {round}: {:<22} {:>6.1} s", contender.name(), cost.time.as_secs_f64());
-                measured.push(cost);
-            }
-        }
-        lines.push(Line { what, costs });
-    }
-    println!("{}", report::table(&lines));
+    println!("{}\n{}", report::table(&lines), words.join("\n"));
     Ok(())
+}
+
+/// A database is moved by each contender, round after round.
+async fn moved(servers: &Servers, row: Row, scale: u32, rounds: u32, wanted: impl Fn(&str) -> bool) -> Result<Line> {
+    let size = row.build(&servers.source, scale).await?;
+    let what = format!("{}, {} MB", row.describes(), size >> 20);
+    eprintln!("{what}");
+    let mut costs: Vec<_> =
+        Contender::ALL.into_iter().filter(|c| c.is_here() && wanted(c.name())).map(|c| (c, Vec::new())).collect();
+    for round in 1..=rounds {
+        for (contender, measured) in &mut costs {
+            let cost = contender.run(servers, row.name()).await?;
+            tell(round, contender.name(), &cost);
+            measured.push(cost);
+        }
+    }
+    servers.source.run("postgres", &format!("DROP DATABASE {}", row.name())).await?;
+    Ok(Line { what, costs: costs.into_iter().map(|(contender, costs)| (contender.name().to_owned(), costs)).collect() })
+}
+
+async fn drained(servers: &Servers, rounds: u32, wanted: impl Fn(&str) -> bool) -> Result<Line> {
+    let what = format!("backlog of {} row changes", drain::CHANGES);
+    eprintln!("{what}");
+    drain::build(servers).await?;
+    let mut costs: Vec<_> = Drainer::ALL.into_iter().filter(|d| wanted(&d.name())).map(|d| (d, Vec::new())).collect();
+    for round in 1..=rounds {
+        for (drainer, measured) in &mut costs {
+            let cost = drain::run(*drainer, servers).await?;
+            tell(round, &drainer.name(), &cost);
+            measured.push(cost);
+        }
+    }
+    Ok(Line { what, costs: costs.into_iter().map(|(drainer, costs)| (drainer.name(), costs)).collect() })
+}
+
+async fn loaded(servers: &Servers, rounds: u32) -> Result<String> {
+    eprintln!("a load on the source");
+    load::build(servers).await?;
+    let mut measured = Vec::new();
+    for round in 1..=rounds {
+        let throughput = load::run(servers).await?;
+        eprintln!("  round {round}: {:.0} transactions a second alone, {:.0} during", throughput.alone, throughput.during);
+        measured.push(throughput);
+    }
+    Ok(load::describe(&measured))
+}
+
+fn tell(round: u32, name: &str, cost: &Cost) {
+    eprintln!(
+        "  round {round}: {name:<28} {:>6.1} s, servers {:.1} s, itself {:.2} s",
+        cost.time.as_secs_f64(),
+        cost.servers.as_secs_f64(),
+        cost.own.as_secs_f64()
+    );
 }

@@ -128,7 +128,7 @@ async fn ours(pair: &Pair) -> Result<(Duration, Duration, Duration, usize)> {
     let begun = Instant::now();
     let endpoint = endpoint(&pair.destination);
     let session = schema::session(&endpoint, "ours").await.map_err(|error| failed("connecting", &error))?;
-    let mut findings =
+    let mut failures =
         schema::before_data(&session, "ours", &plan.statements, |_| {}).await.map_err(|error| failed("building", &error))?;
     for section in [Section::AfterData, Section::AfterStreaming] {
         // There are no rows: every table is copied already.
@@ -137,12 +137,12 @@ async fn ours(pair: &Pair) -> Result<(Duration, Duration, Duration, usize)> {
             let _ = sender.send(schema::Signal::TableCopied { table, bytes: 0 });
         }
         let _ = sender.send(schema::Signal::CopyOver);
-        findings.extend(
-            schema::build(&endpoint, "ours", &plan.statements, section, WORKERS, &mut receiver, |_| {})
-                .await
-                .map_err(|error| failed("building", &error))?,
-        );
+        schema::build(&endpoint, "ours", &plan.statements, section, WORKERS, &mut receiver, &mut failures, |_| {})
+            .await
+            .map_err(|error| failed("building", &error))?;
     }
+    let sections = [Section::BeforeData, Section::AfterData, Section::AfterStreaming];
+    let findings: Vec<_> = sections.iter().flat_map(|&s| failures.findings("ours", &plan.statements, s)).collect();
     match findings.first() {
         Some(finding) => Err(Error::Broken(format!("{} statements failed: {}", findings.len(), finding.reason))),
         None => Ok((read, planned, begun.elapsed(), plan.statements.len())),

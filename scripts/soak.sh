@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Plays rounds of the fault suite: each migrates a database under load while one thing goes wrong at one moment.
+#
+#   ROUNDS=200 SEED=7 scripts/soak.sh     two hundred rounds; the same seed plays the same faults in the same phases
+#   LANES=4 LOGS=/tmp/soak …              four side by side (default 2); table and log of the rounds go into that folder
+
+. "$(dirname "$0")/lib.sh"
+
+cd "$ROOT"
+scripts/setup.sh --tests
+say "building"
+scripts/install.sh --profile fast --extension-only
+cargo build --quiet --profile fast -p pg-migrator -p pg-migrator-tests --bin pg-migrator --bin soak
+bin="$(target_dir)/$(profile_dir fast)"
+PG_MIGRATOR_BIN="${PG_MIGRATOR_BIN:-$bin/pg-migrator}" exec "$bin/soak"

@@ -1,0 +1,114 @@
+//! What people do to rows, tables and transactions.
+
+use std::time::Duration;
+
+use rand::Rng as _;
+
+use super::super::round::Round;
+use crate::controller::literal;
+use crate::error::{Doing, Result};
+
+/// Somebody writes a row on the destination that the source writes as well, a little later. The stream can't go on; it must say why, and a
+/// fresh copy of the table is the cure.
+pub(super) async fn plant_row(round: &mut Round<'_>) -> Result<()> {
+    let writer = round.random.random_range(1..=2);
+    let next = format!("SELECT n + 20 FROM ledger.counter WHERE writer = {writer}");
+    let next = round.arena.source.value(&round.name, &next).await?;
+    let plant = format!("INSERT INTO ledger.entry VALUES ({writer}, {next}, 'planted')");
+    round.arena.destination.run(&round.name, &plant).await?;
+    let said = format!(
+        "(SELECT bool_or(detail ~ 'apply worker has failed|conflict|duplicate') FROM migrator.cutover_checks WHERE mapping = {} AND NOT ok)",
+        literal(&round.name)
+    );
+    round.until(&said).await?;
+    round.named = Some("apply conflict".to_owned());
+    round.resync(Some("ledger.entry")).await
+}
+
+/// What may be done to a schema.
+const CHANGES: [(&str, &str); 5] = [
+    ("column added", "ALTER TABLE bulk.altered ADD COLUMN extra integer DEFAULT 7"),
+    ("table dropped", "DROP TABLE bulk.dropped"),
+    ("table made", "CREATE TABLE bulk.fresh (id integer PRIMARY KEY); INSERT INTO bulk.fresh SELECT generate_series(1, 10)"),
+    ("table emptied", "TRUNCATE bulk.emptied; INSERT INTO bulk.emptied VALUES (-1, 'after')"),
+    ("table renamed", "ALTER TABLE bulk.renamed RENAME TO renamed_since"),
+];
+
+/// The source's schema changes. What the stream does not carry must be named; the same change on both sides is the cure.
+pub(super) async fn change_schema(round: &mut Round<'_>) -> Result<()> {
+    let (what, change) = CHANGES[round.random.random_range(0..CHANGES.len())];
+    round.arena.source.run(&round.name, change).await?;
+    if what == "table emptied" {
+        // The stream carries that.
+        return Ok(());
+    }
+    let name = literal(&round.name);
+    let said = format!(
+        "(SELECT coalesce(bool_or(cutover_ready), false) OR EXISTS (
+             SELECT FROM migrator.cutover_checks WHERE mapping = {name} AND name = 'schemas_equal' AND NOT ok)
+          FROM migrator.cutover_ready({name}) cutover_ready)"
+    );
+    round.until(&said).await?;
+    let named = format!(
+        "SELECT EXISTS (SELECT FROM migrator.cutover_checks WHERE mapping = {name} AND name = 'schemas_equal' AND NOT ok)"
+    );
+    if round.arena.destination.value(crate::controller::CONTROL, &named).await? != "t" {
+        // It came before the schema was read: then it is carried as a matter of course.
+        return Ok(());
+    }
+    round.named = Some(format!("drift: {what}"));
+    match what {
+        "table made" => round.arena.source.run(&round.name, "DROP TABLE bulk.fresh").await,
+        "column added" => {
+            round.arena.destination.run(&round.name, change).await?;
+            round.resync(Some("bulk.altered")).await
+        }
+        _ => round.arena.destination.run(&round.name, change).await,
+    }
+}
+
+/// A transaction that began earlier holds the slot up. While it waits, the migration must say for which session.
+pub(super) async fn long_transaction(round: &mut Round<'_>) -> Result<()> {
+    let client = round.arena.source.connect(&round.name).await?;
+    client
+        .batch_execute("BEGIN; UPDATE bulk.altered SET body = 'changed' WHERE id = 1")
+        .await
+        .doing(|| "beginning a transaction".to_owned())?;
+    let pid = crate::cluster::rows(&client, "SELECT pg_backend_pid()").await?;
+    round.controller.start()?;
+    waits_for(round, &format!("pid {}", pid[0][0])).await?;
+    client.batch_execute("COMMIT").await.doing(|| "ending the transaction".to_owned())
+}
+
+/// So does a prepared one.
+pub(super) async fn prepared_transaction(round: &mut Round<'_>) -> Result<()> {
+    let client = round.arena.source.connect(&round.name).await?;
+    client
+        .batch_execute("BEGIN; UPDATE bulk.altered SET body = 'changed' WHERE id = 2; PREPARE TRANSACTION 'in the way'")
+        .await
+        .doing(|| "preparing a transaction".to_owned())?;
+    round.controller.start()?;
+    waits_for(round, "in the way").await?;
+    client.batch_execute("COMMIT PREPARED 'in the way'").await.doing(|| "ending the transaction".to_owned())
+}
+
+async fn waits_for(round: &mut Round<'_>, whom: &str) -> Result<()> {
+    let (name, whom) = (literal(&round.name), literal(whom));
+    let said = format!(
+        "(SELECT coalesce(bool_or(waiting_for LIKE '%' || {whom} || '%'), false) FROM migrator.databases WHERE mapping = {name})"
+    );
+    round.until(&said).await
+}
+
+/// A transaction of very many rows is on its way.
+pub(super) async fn huge_transaction(round: &mut Round<'_>) -> Result<()> {
+    let (server, rows) = (&round.arena.source, round.measures.rows);
+    let client = server.connect(&round.name).await?;
+    let insert = format!("BEGIN; INSERT INTO bulk.huge SELECT i, 'row ' || i FROM generate_series(1, {rows}) i");
+    client.batch_execute(&insert).await.doing(|| "inserting many rows".to_owned())?;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    client
+        .batch_execute("UPDATE bulk.huge SET body = body || '.' WHERE id % 10 = 0; COMMIT")
+        .await
+        .doing(|| "changing many rows".to_owned())
+}
