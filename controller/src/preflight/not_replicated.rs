@@ -89,8 +89,8 @@ fn judge(database: &str, found: &Found) -> Vec<Finding> {
             database,
             "PostgreSQL 10 does not publish TRUNCATE: a table that is truncated on the source keeps its rows on the destination, and rows \
              inserted again may collide with them",
-            "until the cutover use DELETE instead of TRUNCATE; a table that was truncated or rewritten is compared at the cutover and \
-             copied again where it differs",
+            "until the cutover use DELETE instead of TRUNCATE; copy a table that was truncated anew: SELECT migrator.resync(mapping, database, \
+             table)",
         ));
     }
     findings
