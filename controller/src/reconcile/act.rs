@@ -9,6 +9,7 @@ use super::Context;
 use super::database::{Database, Error};
 use super::decide::Refusal;
 use super::fill::telling_blockers;
+use super::isolate::Detached;
 use super::watch::Watcher;
 use crate::copy::table;
 use crate::finding::{Code, Finding, Severity};
@@ -285,7 +286,18 @@ impl Database {
                 if order.table.is_some() && !lost.is_empty() {
                     return Err(resync::Error::NoSlot);
                 }
-                let detached = resync::detach(&mut destination, &names, order.table.as_deref()).await?;
+                let waiting: Vec<&Detached> =
+                    self.detached.iter().filter(|d| order.table.as_ref().is_none_or(|t| *t == d.label())).collect();
+                let mut detached = match resync::detach(&mut destination, &names, order.table.as_deref()).await {
+                    // Taken out of its stream before: it waits for this.
+                    Err(resync::Error::NoTable(_)) if !waiting.is_empty() => HashSet::new(),
+                    result => result?,
+                };
+                resync::forget_failures(&destination, &names).await?;
+                for table in waiting {
+                    ledger::undone(&context.control, table.effect, "copied anew").await?;
+                    detached.insert((table.schema.clone(), table.name.clone()));
+                }
                 // Now nothing depends on what a lost slot no longer has: the loop makes a new one.
                 for names in lost {
                     slot::drop(source, &names.slot).await.map_err(failed)?;
