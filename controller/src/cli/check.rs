@@ -11,7 +11,7 @@ use crate::ledger::{self, SideEffect};
 use crate::postgres::{Session, retry};
 use crate::preflight;
 use crate::provision::roles::Fate;
-use crate::provision::{carry, control, failure, rehearsal};
+use crate::provision::{carry, control, databases, failure, rehearsal, roles};
 use crate::reconcile::decide::Target;
 use crate::reconcile::{act, admission, observe};
 use crate::stream::Names;
@@ -100,6 +100,7 @@ async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Re
     let roles =
         carry::plan_roles(name, settings, &at_source, &at_destination, control.as_deref(), names).await.map_err(|e| fail(&e))?;
     findings.extend(roles.findings);
+    findings.extend(setting_values(&at_source, &at_destination, &selected).await?);
     // What is refused as a whole is not rehearsed: nothing would come of it.
     let admitted = findings.iter().all(|f| f.severity != Severity::Error || !f.database.is_empty());
     let roles_to_come: BTreeSet<String> =
@@ -150,6 +151,15 @@ async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Re
         findings.extend(plan.findings);
     }
     Ok(findings)
+}
+
+/// What the destination says against settings of roles and of the selected databases.
+async fn setting_values(source: &Session, destination: &Session, selected: &[(u32, String)]) -> Result<Vec<Finding>, Failure> {
+    let fail = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+    let roles = roles::read(source).await.map_err(|e| fail(&e))?;
+    let mut definitions = databases::read(source).await.map_err(|e| fail(&e))?;
+    definitions.retain(|d| selected.iter().any(|(_, name)| *name == d.name));
+    preflight::setting_values(&roles, &definitions, destination).await.map_err(|e| fail(&e))
 }
 
 /// The ledger's entries; none where the database of that name has no ledger, which `run` will refuse.

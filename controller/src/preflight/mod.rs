@@ -12,6 +12,7 @@ mod privileges;
 mod reach;
 mod recovery;
 mod replication_slots;
+mod setting_values;
 mod transactions;
 mod versions;
 mod wal_level;
@@ -20,6 +21,7 @@ mod workers;
 pub use destination_databases::database_exists;
 pub(crate) use extensions::{fix as extension_fix, is_missing_extension};
 pub use reach::reach;
+pub use setting_values::setting_values;
 
 use std::collections::BTreeSet;
 
