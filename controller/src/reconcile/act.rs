@@ -8,13 +8,14 @@ use serde_json::json;
 use super::Context;
 use super::database::{Database, Error};
 use super::decide::Refusal;
-use super::fill::telling_blockers;
+use super::fill::{take_permits, telling_blockers};
 use super::watch::Watcher;
 use crate::copy::table;
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::plan::{self, Plan, Section};
 use crate::postgres::{Session, quote};
+use crate::provision::before_data::before_data;
 use crate::provision::failure::{Failed, Failures};
 use crate::provision::{carry, databases, schema};
 use crate::stream::{Names, publication, resync, slot, subscription};
@@ -151,11 +152,17 @@ impl Database {
         let board = self.context.board.clone();
         let name = self.name.clone();
         board.database(&name, |view| view.statements_done = 0);
-        let session = self.destination().await?;
-        let mut failures = schema::before_data(session, &name, &plan.statements, |n| {
+        let (permits, workers) = take_permits(&self.context.build_permits, self.context.settings.index_workers).await;
+        let mut helpers = Vec::new();
+        for _ in 1..workers {
+            helpers.push(schema::session(&self.context.destination, &name).await?);
+        }
+        let sessions: Vec<&Session> = std::iter::once(self.destination().await?).chain(&helpers).collect();
+        let mut failures = before_data(&sessions, &name, &plan.statements, |n| {
             board.database(&name, |view| view.statements_done += n);
         })
         .await?;
+        drop((permits, helpers));
         // A restarted controller must know of what is missing: the catalogs do not tell why.
         self.remember_failed(&failures.record(&plan.statements)).await?;
         board.set_findings(&name, "schema", failures.findings(&name, &plan.statements, Section::BeforeData));
