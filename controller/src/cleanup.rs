@@ -61,12 +61,13 @@ pub struct Report {
 
 /// The order in which things go: the stream before its slot, the slot before the publication it decodes by, and writes
 /// on the source are let in again when nothing can carry them over any more.
-const ORDER: [Kind; 8] = [
+const ORDER: [Kind; 9] = [
     Kind::Subscription,
     Kind::Slot,
     Kind::Publication,
     Kind::ReplicaIdentity,
     Kind::WriteBlock,
+    Kind::Detached,
     Kind::Database,
     Kind::Role,
     Kind::Membership,
@@ -126,7 +127,7 @@ async fn undo(context: &Context, effect: &SideEffect, words: &str) -> Result<(),
             let session = context.source.connect(&effect.database).await?;
             undo_on_source(context, &session, effect, words).await
         }
-        Kind::Database | Kind::Role | Kind::Membership => Ok(()),
+        Kind::Detached | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
     }
 }
 
@@ -158,7 +159,7 @@ async fn undo_on_source(context: &Context, source: &Session, effect: &SideEffect
             block::unblock(&context.source, &context.control, &[block::Entry::of(effect)]).await;
             Ok(())
         }
-        Kind::Subscription | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
+        Kind::Subscription | Kind::Detached | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
     }
 }
 

@@ -44,6 +44,9 @@ pub enum Kind {
     ReplicaIdentity,
     /// The write block of a cutover on a source database, or on one role there; the detail has what was set before.
     WriteBlock,
+    /// A table that was taken out of its stream, since the stream could not apply a change of it; the detail has the
+    /// reason. Over when it is copied anew.
+    Detached,
 }
 
 impl Kind {
@@ -58,6 +61,7 @@ impl Kind {
             Self::Subscription => "subscription",
             Self::ReplicaIdentity => "replica_identity",
             Self::WriteBlock => "write_block",
+            Self::Detached => "detached",
         }
     }
 
@@ -71,6 +75,7 @@ impl Kind {
             Self::Subscription,
             Self::ReplicaIdentity,
             Self::WriteBlock,
+            Self::Detached,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == word)

@@ -3,7 +3,8 @@
 //! # Layout
 //!
 //! - [`cluster`] boots one PostgreSQL server of a given major version and takes it away again, whatever happens.
-//! - [`pair`] is a source and a PostgreSQL 18 destination; [`databases`] are what is loaded into the source.
+//! - [`pair`] is a source and a PostgreSQL 18 destination; [`databases`] and [`fixtures`] are what is loaded into
+//!   the source.
 //! - [`controller`] runs the `pg-migrator` binary between them: starts it, kills it, asks it things, waits for facts.
 //! - [`workload`] keeps changing every table while that happens.
 //! - [`compare`] and [`dump_diff`] are the oracles. They are independent of pg-migrator's code: the servers count and
@@ -21,6 +22,7 @@ pub mod databases;
 pub mod dump_diff;
 pub mod error;
 pub mod faults;
+pub mod fixtures;
 pub mod http;
 pub mod pair;
 pub mod workload;

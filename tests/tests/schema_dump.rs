@@ -1,11 +1,8 @@
 //! A migrated database looks to `pg_dump` like one that was copied with `pg_dump`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use pg_migrator_tests::databases::{NAMES, SHOP, SMALL, WEIRD};
 use pg_migrator_tests::pair::{MAPPING, READY_LIMIT};
-use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result, compare, dump_diff};
+use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result, compare, dump_diff, fixtures};
 
 /// The database that all fixtures go into.
 const FIXTURES: &str = "fixtures";
@@ -29,10 +26,7 @@ async fn arrives_as_pg_dump_would_carry_it(major: u32) -> Result<()> {
         databases.push(database.to_owned());
     }
     pair.source.run("postgres", &format!("CREATE DATABASE {FIXTURES}")).await?;
-    for (path, sql) in fixtures(major)? {
-        // psql, as for everyone: a script may hold what can't run in one transaction.
-        dump_diff::psql(&pair.source, FIXTURES, &sql).map_err(|error| Error::Broken(format!("{}: {error}", path.display())))?;
-    }
+    fixtures::load(&pair.source, FIXTURES)?;
     databases.push(FIXTURES.to_owned());
     dump_diff::copy_globals(&pair.source, &yardstick)?;
     for database in &databases {
@@ -70,28 +64,4 @@ async fn arrives_as_pg_dump_would_carry_it(major: u32) -> Result<()> {
 
 fn globals_without(cluster: &Cluster, roles: &[&str]) -> Result<String> {
     dump_diff::globals(cluster, &[&["postgres"], roles].concat())
-}
-
-/// The files of `fixtures/` that this version can load, the roles first: `-- needs: 17` in the first line asks for a newer one.
-fn fixtures(major: u32) -> Result<Vec<(PathBuf, String)>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    let unreadable = |error: std::io::Error| Error::Io { doing: format!("reading {}", folder.display()), source: error };
-    let mut fixtures = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_none_or(|extension| extension != "sql") {
-            continue;
-        }
-        let sql = fs::read_to_string(&path).map_err(unreadable)?;
-        let needs = sql
-            .lines()
-            .next()
-            .and_then(|line| line.strip_prefix("-- needs: "))
-            .and_then(|needs| needs.trim().parse::<u32>().ok());
-        if needs.is_none_or(|needs| needs <= major) {
-            fixtures.push((!path.ends_with("roles.sql"), path, sql));
-        }
-    }
-    fixtures.sort();
-    Ok(fixtures.into_iter().map(|(_, path, sql)| (path, sql)).collect())
 }

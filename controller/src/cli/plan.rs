@@ -4,7 +4,9 @@ use serde_json::json;
 
 use super::{Answer, Failure, print};
 use crate::config::Config;
-use crate::plan::Section;
+use crate::finding::Finding;
+use crate::plan::{Plan, Section};
+use crate::postgres::quote::literal;
 use crate::provision::{carry, control, databases};
 use crate::reconcile::{act, admission};
 use crate::stream::Names;
@@ -29,13 +31,14 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
         };
         let selected = admission::databases(&source, &at_source, settings).await.map_err(|e| fail(&e))?;
         let names = selected.iter().map(|(_, name)| name.clone()).collect();
-        let roles = carry::plan_roles(name, settings, &at_source, &at_destination, None, names).await.map_err(|e| fail(&e))?;
-        let roles: Vec<&str> = roles.statements.iter().map(|s| s.printable.as_str()).collect();
+        let role_plan =
+            carry::plan_roles(name, settings, &at_source, &at_destination, None, names).await.map_err(|e| fail(&e))?;
+        let roles: Vec<&str> = role_plan.statements.iter().map(|s| s.printable.as_str()).collect();
         if !as_json {
-            print(&format!("-- mapping {name}: {} onto {}", source.name, destination.name));
-            print("-- roles (passwords are left out here)");
+            print(&heading(&format!("mapping {name}: {} onto {}", source.name, destination.name)));
+            print(&heading("roles (passwords are left out here)"));
             for statement in &roles {
-                print(&format!("{statement};"));
+                print(&format!("{};", without_password(statement)));
             }
         }
         let mut of_databases = Vec::new();
@@ -50,31 +53,24 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
                 .await
                 .map_err(|e| fail(&e))?;
             let create = databases::create(&definition, &database);
-            let settled = databases::settings(&definition, &database, &unknown);
+            let mut settled = databases::settings(&definition, &database, &unknown);
+            settled.extend(role_plan.in_database.get(&database).into_iter().flatten().map(|s| s.printable.clone()));
             if as_json {
                 of_databases.push(json!({ "database": database, "create": create, "settings": settled,
                     "statements": plan.statements, "findings": plan.findings }));
                 continue;
             }
-            print(&format!("\n-- database {}", one_line(&database)));
+            print(&heading(&format!("database {database}")));
             print(&format!("{create};"));
             for statement in settled {
                 print(&format!("{statement};"));
             }
-            print(&format!("\\connect {}", connect_argument(&database)));
-            print("SET search_path = ''; SET check_function_bodies = off;");
-            let mut section: Option<Section> = None;
-            for statement in &plan.statements {
-                if section != Some(statement.section) {
-                    section = Some(statement.section);
-                    print(&format!("\n-- section {:?}", statement.section));
-                }
-                // The newline ends a comment that a definition may end with.
-                print(&format!("-- {}\n{}\n;", one_line(&statement.object.to_string()), statement.sql));
+            print(&connect(&database));
+            show(&plan);
+            for (statement, _) in databases::settings_at_cutover(&definition, &database, &unknown) {
+                print(&format!("{statement};"));
             }
-            for finding in &plan.findings {
-                print(&format!("-- {} {}: {}", finding.severity.as_str(), one_line(&finding.object), one_line(&finding.reason)));
-            }
+            show_findings(&plan.findings);
         }
         documents.push(json!({ "mapping": name, "roles": roles, "databases": of_databases }));
     }
@@ -84,12 +80,72 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
     Ok(Answer::Yes)
 }
 
+/// Prints a plan as a script.
+fn show(plan: &Plan) {
+    print(SESSION);
+    let mut section: Option<Section> = None;
+    for statement in &plan.statements {
+        if section != Some(statement.section) {
+            section = Some(statement.section);
+            print(&heading(statement.section.title()));
+        }
+        // The newline ends a comment that a definition may end with.
+        print(&format!("-- {}\n{}\n;", one_line(&statement.object.to_string()), statement.sql));
+    }
+}
+
+/// Prints what can't be carried over, or not as it is.
+fn show_findings(findings: &[Finding]) {
+    if !findings.is_empty() {
+        print(&heading("findings"));
+    }
+    for finding in findings {
+        print(&format!("-- {} {}: {}", finding.severity.as_str(), one_line(&finding.object), one_line(&finding.reason)));
+    }
+}
+
+/// A role is made without a password rather than with the one that stands for it here.
+fn without_password(statement: &str) -> String {
+    statement.strip_suffix(MASKED).map_or_else(|| statement.to_owned(), |head| format!("{head} PASSWORD NULL"))
+}
+
+/// How a role's statement ends where it has a password.
+const MASKED: &str = " PASSWORD '********'";
+
+/// What `run` sets in its sessions as well: names are qualified, bodies may name what comes later, nothing of the user's fires.
+const SESSION: &str =
+    "SET search_path = ''; SET check_function_bodies = off; SET event_triggers = off; SET session_replication_role = replica;";
+
+fn heading(text: &str) -> String {
+    format!("\n--\n-- {}\n--\n", one_line(text))
+}
+
 /// A name with a line break must not end the comment that it stands in.
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
 
-/// psql reads the argument of \connect by rules of its own: double quotes around, doubled inside, work for any name.
-fn connect_argument(name: &str) -> String {
-    crate::postgres::quote::ident(name)
+/// The psql command that goes on in another database. A name may look like a connection string, so it is put into one; and it may
+/// hold a line break, which would end the command, so it comes from a variable.
+fn connect(name: &str) -> String {
+    let conninfo = format!("dbname='{}'", name.replace('\\', "\\\\").replace('\'', "\\'"));
+    format!("SELECT {} AS conninfo \\gset\n\\connect -reuse-previous=on :\"conninfo\"", literal(&conninfo))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_gets_no_password_that_everybody_knows() {
+        assert_eq!(without_password("CREATE ROLE \"r\" LOGIN PASSWORD '********'"), "CREATE ROLE \"r\" LOGIN PASSWORD NULL");
+        assert_eq!(without_password("COMMENT ON ROLE \"r\" IS 'x'"), "COMMENT ON ROLE \"r\" IS 'x'");
+    }
+
+    #[test]
+    fn no_name_ends_the_line_it_stands_in() {
+        assert_eq!(heading("a\nDROP"), "\n--\n-- a DROP\n--\n");
+        let command = connect("it's\n\\! date");
+        assert!(command.ends_with("\n\\connect -reuse-previous=on :\"conninfo\""), "{command}");
+    }
 }

@@ -281,6 +281,15 @@ codes! {
         SubscriptionGone "subscription_gone" [Error]:
             "The stream's subscription is no longer on the destination; the database is left as it is."
             => "If it has been switched over, mark the mapping complete; otherwise begin anew under another name.";
+        ApplyConflict "apply_conflict" [Error]:
+            "The stream could not apply a change of this table; the table was taken out of the stream, and the others go on."
+            => "Mend on the destination what the reason names, if it would happen again (a constraint, a column), and resync the table.";
+        StreamFailing "stream_failing" [Error]:
+            "A stream's apply worker fails again and again, and no table was found that it could go on without."
+            => "Look into the destination's server log for the apply worker's message; it is tried again by itself.";
+        RowsMissing "rows_missing" [Error]:
+            "The source updated or deleted rows that the destination does not have."
+            => "The destination's server log names table and key; resync the table, or the database.";
         StreamsDiffer "streams_differ" [Warning]:
             "A database was begun with another number of streams than the configuration says; it keeps those it has."
             => "Nothing; set streams to the number it has to be rid of the warning.";

@@ -24,6 +24,16 @@ pub struct Grant {
     pub grantable: bool,
 }
 
+impl Grant {
+    /// Whether the same role still has this privilege from the same grantor, perhaps with the option to pass it on.
+    fn is_within(&self, grants: &[Self]) -> bool {
+        grants.iter().any(|other| {
+            (&other.grantor, &other.grantee, &other.privilege) == (&self.grantor, &self.grantee, &self.privilege)
+                && (other.grantable || !self.grantable)
+        })
+    }
+}
+
 /// The privileges on an object or on one of its columns.
 #[derive(Debug, Clone)]
 pub struct Acl {
@@ -153,7 +163,7 @@ pub(super) fn difference(
         list
     };
     let mut phrases = Vec::new();
-    for (grant, privileges) in grouped(base.iter().filter(|b| !grants.contains(b))) {
+    for (grant, privileges) in grouped(base.iter().filter(|b| !b.is_within(grants))) {
         phrases.push((None, format!("REVOKE {} ON {on} FROM {}", list(&privileges), role(&grant.grantee))));
     }
     for (grant, privileges) in grouped(grants.iter().filter(|g| !base.contains(g))) {
@@ -206,7 +216,7 @@ pub(crate) fn statements(context: &Context<'_>, drafts: &mut Vec<Draft>) {
         };
         // The apply worker acts as a table's owner, so it must not be refused what the owner has taken from himself.
         let (taken, base): (Vec<Grant>, Vec<Grant>) = acl.base.iter().cloned().partition(|grant| {
-            object.id.catalog == CatalogTable::CLASS && grant.grantee == acl.owner && !acl.grants.contains(grant)
+            object.id.catalog == CatalogTable::CLASS && grant.grantee == acl.owner && !grant.is_within(&acl.grants)
         });
         let mut phrases = difference(&base, &acl.grants, &acl.owner, &columns, &on);
         if is_public(object) {
@@ -286,6 +296,12 @@ mod tests {
                 (None, "GRANT SELECT, INSERT ON TABLE \"t\" TO \"a\"\"b\" WITH GRANT OPTION".to_owned()),
             ]
         );
+    }
+
+    #[test]
+    fn the_option_to_pass_on_is_added_without_taking_anything_away() {
+        let phrases = difference(&[grant("o", "o", "SELECT", false)], &[grant("o", "o", "SELECT", true)], "o", "", "TABLE \"t\"");
+        assert_eq!(phrases, [(None, "GRANT SELECT ON TABLE \"t\" TO \"o\" WITH GRANT OPTION".to_owned())]);
     }
 
     #[test]

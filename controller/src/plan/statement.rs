@@ -19,6 +19,18 @@ pub enum Section {
     AtCutover,
 }
 
+impl Section {
+    /// As a heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::BeforeData => "before the data: everything that a table needs to take rows",
+            Self::AfterData => "after the data: each table's statements when its rows are there",
+            Self::AfterStreaming => "after streaming: when every table is in step",
+            Self::AtCutover => "at the cutover: what would disturb the stream",
+        }
+    }
+}
+
 /// What kind of object a statement is about, and its name: stable over restarts, and equal on both sides.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ObjectName {

@@ -2,6 +2,7 @@
 //! way past it for the rows of a COPY.
 
 pub mod connect;
+pub mod conninfo;
 pub mod lsn;
 pub mod quote;
 pub mod retry;

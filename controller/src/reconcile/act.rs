@@ -9,6 +9,7 @@ use super::Context;
 use super::database::{Database, Error};
 use super::decide::Refusal;
 use super::fill::{take_permits, telling_blockers};
+use super::isolate::Detached;
 use super::watch::Watcher;
 use crate::copy::table;
 use crate::finding::{Code, Finding, Severity};
@@ -230,10 +231,11 @@ impl Database {
         let (control, mapping) = (Arc::clone(&self.context.control), self.context.mapping.clone());
         let destination = table::read(self.destination().await?).await.map_err(Error::doing("reading the tables made"))?;
         let made: HashSet<(String, String)> = destination.into_iter().map(|t| (t.schema, t.name)).collect();
-        let source = self.source().await?;
-        let mut tables = table::read(source).await.map_err(Error::doing("reading the source's tables"))?;
+        let tables = self.tables().await?;
         // A table whose statement failed has its finding; the others go on.
-        tables.retain(|t| made.contains(&(t.schema.clone(), t.name.clone())));
+        let made = |t: &&table::Table| made.contains(&(t.schema.clone(), t.name.clone()));
+        let tables: Vec<table::Table> = tables.iter().filter(made).cloned().collect();
+        let source = self.source().await?;
         let outcome = publication::ensure(source, &control, &mapping, &name, &names, &tables, policy).await?;
         self.context.board.set_findings(&name, "publication", outcome.refused.into_values().collect());
         self.published = true;
@@ -292,7 +294,18 @@ impl Database {
                 if order.table.is_some() && !lost.is_empty() {
                     return Err(resync::Error::NoSlot);
                 }
-                let detached = resync::detach(&mut destination, &names, order.table.as_deref()).await?;
+                let waiting: Vec<&Detached> =
+                    self.detached.iter().filter(|d| order.table.as_ref().is_none_or(|t| *t == d.label())).collect();
+                let mut detached = match resync::detach(&mut destination, &names, order.table.as_deref()).await {
+                    // Taken out of its stream before: it waits for this.
+                    Err(resync::Error::NoTable(_)) if !waiting.is_empty() => HashSet::new(),
+                    result => result?,
+                };
+                resync::forget_failures(&destination, &names).await?;
+                for table in waiting {
+                    ledger::undone(&context.control, table.effect, "copied anew").await?;
+                    detached.insert((table.schema.clone(), table.name.clone()));
+                }
                 // Now nothing depends on what a lost slot no longer has: the loop makes a new one.
                 for names in lost {
                     slot::drop(source, &names.slot).await.map_err(failed)?;

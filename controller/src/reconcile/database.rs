@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::decide::{self, Step};
+use super::isolate::{Detached, Riddle};
 use super::watch::{Outcome, Watcher};
 use super::{Context, Mode};
 use crate::copy::{Table, pass};
@@ -18,7 +19,7 @@ use crate::postgres::{self, Session, retry};
 use crate::provision::{carry, schema};
 use crate::stream::slot;
 use crate::stream::subscription;
-use crate::stream::{Names, publication};
+use crate::stream::{Names, publication, resync};
 use crate::{object, preflight};
 
 /// A table that failed is tried again after this long.
@@ -75,6 +76,9 @@ pub enum Error {
     /// The pass.
     #[error(transparent)]
     Pass(#[from] pass::Error),
+    /// Taking a table out of its stream.
+    #[error(transparent)]
+    Resync(#[from] resync::Error),
 }
 
 impl Error {
@@ -113,6 +117,10 @@ pub struct Database {
     /// When what failed is to be tried once more.
     pub(super) retry_finish_at: Option<Instant>,
     pub(super) watcher: Watcher,
+    /// Tables that were taken out of their streams, by the ledger.
+    pub(super) detached: Vec<Detached>,
+    /// Streams that fail, nobody knows at what.
+    pub(super) riddles: HashMap<usize, Riddle>,
 }
 
 /// A table that failed, and is left alone for a while.
@@ -153,6 +161,8 @@ impl Database {
             failing_since: None,
             retry_finish_at: None,
             watcher: Watcher::default(),
+            detached: Vec::new(),
+            riddles: HashMap::new(),
         }
     }
 
@@ -186,6 +196,7 @@ impl Database {
     fn fail(&mut self, error: &Error) {
         self.source = None;
         self.destination = None;
+        self.tables = None;
         // What a server has lost with its last moments is found out by looking again.
         self.built = false;
         self.finished = false;
@@ -339,11 +350,17 @@ impl Database {
             if uncopied > 0 && hold.is_none() && !paused {
                 return Ok(());
             }
-            let to_finish =
-                uncopied == 0 && self.in_step && !self.finished && !self.failed.values().any(Cooling::is_cooling) && !paused;
+            let whole = uncopied == 0 && self.detached.is_empty() && !self.failed.values().any(Cooling::is_cooling);
+            let to_finish = self.in_step && !self.finished && whole && !paused;
             if self.retry_finish_at.is_some_and(|at| at <= Instant::now()) && !paused && uncopied == 0 {
                 self.finished = false;
                 return Ok(());
+            }
+            self.show_riddles();
+            if let Outcome::Failing(stream) = outcome
+                && !self.is_riddle(stream)
+            {
+                return self.isolate(stream).await;
             }
             if outcome == Outcome::Changed || to_finish || self.has_orders() {
                 return Ok(());

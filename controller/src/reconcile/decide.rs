@@ -44,7 +44,7 @@ pub struct Observed {
     pub published: bool,
     /// Its streams, at least one.
     pub streams: Vec<Stream>,
-    /// Published tables that failed lately: another try comes later.
+    /// Published tables that failed lately: another try comes later, by itself or when the operator asks for it.
     pub tables_cooling: usize,
     /// Whether this process has executed what comes after the data.
     pub built: bool,

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::Mode;
 use super::database::{Cooling, Database, Error};
 use super::decide::{self, Observed, Target};
+use super::isolate::Detached;
 use crate::copy::{Table, table};
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, SideEffect};
@@ -33,10 +34,11 @@ pub(super) struct Picture {
 type States = Vec<HashMap<(String, String), TableState>>;
 
 impl Database {
-    /// The names of the streams, by the ledger and the configuration.
+    /// The names of the streams and the tables taken out of them, by the ledger and the configuration.
     pub(super) async fn know_streams(&mut self) -> Result<(), Error> {
         let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
         self.name_streams(&effects);
+        self.detached = Detached::of(&effects, &self.name);
         Ok(())
     }
 
@@ -101,10 +103,15 @@ impl Database {
             tables.iter().collect()
         };
         self.show_tables(&covered, state);
+        self.detached = Detached::of(&effects, &self.name);
+        // One that is attached still was not taken out before the controller was killed: its stream will fail once more.
+        self.detached.retain(|d| !states.iter().any(|s| s.contains_key(&(d.schema.clone(), d.name.clone()))));
+        self.show_detached();
+        let is_detached = |t: &Table| self.detached.iter().any(|d| d.schema == t.schema && d.name == t.name);
         self.failed.retain(|oid, _| covered.iter().any(|t| t.oid == *oid && state(t).is_none()));
         let to_copy: Vec<(Table, usize)> = covered
             .iter()
-            .filter(|t| state(t).is_none() && !self.failed.get(&t.oid).is_some_and(Cooling::is_cooling))
+            .filter(|t| state(t).is_none() && !is_detached(t) && !self.failed.get(&t.oid).is_some_and(Cooling::is_cooling))
             .filter_map(|t| stream(t).filter(|s| subscriptions[*s].is_some()).map(|s| ((*t).clone(), s)))
             .collect();
         self.in_step = states.iter().flat_map(HashMap::values).all(|s| *s == TableState::Ready);
@@ -127,7 +134,7 @@ impl Database {
             schema_built: self.schema_built,
             published: self.published,
             streams,
-            tables_cooling: self.failed.values().filter(|c| c.is_cooling()).count(),
+            tables_cooling: self.failed.values().filter(|c| c.is_cooling()).count() + self.detached.len(),
             built: self.built,
             all_in_step: self.in_step,
             finished: self.finished,

@@ -7,11 +7,12 @@ use tokio_postgres::Client;
 
 use super::Context;
 use crate::copy::{Table, table};
-use crate::finding::Severity;
+use crate::finding::{Code, Finding, Severity};
 use crate::monitor::board::{Lag, Phase, TableStage};
+use crate::monitor::failing::Failing;
 use crate::monitor::lag::Clock;
 use crate::monitor::readiness::{self, Facts};
-use crate::postgres::{Lsn, Session};
+use crate::postgres::{Lsn, Session, quote};
 use crate::stream::sequences::{self, Carry};
 use crate::stream::slot::{self, Slot};
 use crate::stream::subscription::{self, TableState};
@@ -19,6 +20,8 @@ use crate::stream::{Names, publication};
 
 /// Schemas are compared, and the source's tables read again, at every so manieth tick: it reads whole catalogs.
 const SLOW_TICKS: u64 = 15;
+/// While the stream is behind, so many of those looks are put off.
+const SLOW_LOOKS_PUT_OFF: u64 = 4;
 /// Up to so many sequences are carried over at every tick; more of them at the slow ticks.
 const SEQUENCES_AT_EVERY_TICK: usize = 500;
 /// So many names are told of what is amiss.
@@ -28,6 +31,8 @@ const NAMES_TOLD: usize = 5;
 #[derive(Debug, Default)]
 pub struct Watcher {
     ticks: u64,
+    /// Slow looks that are still to be taken.
+    slow_looks_due: u64,
     clock: Clock,
     /// The marker that has not come through yet: its end, and when it was emitted.
     marker: Option<(Lsn, Instant)>,
@@ -36,6 +41,8 @@ pub struct Watcher {
     /// Since when the lag has been below the limit.
     below_since: Option<Instant>,
     apply_errors: Option<i64>,
+    failing: HashMap<u32, Failing>,
+    stuck: Vec<usize>,
     recent_error: Option<(Instant, String)>,
     drift: Vec<String>,
     states: HashMap<(String, String), TableState>,
@@ -69,19 +76,85 @@ pub enum Outcome {
     InStep,
     /// Something is no longer as it should be: observe anew.
     Changed,
+    /// This stream's worker fails at the same change again and again.
+    Failing(usize),
 }
 
 /// The statement that asks how the streams' workers do. Their errors are counted since the statistics were reset.
 const WORKER: &str = "
-    SELECT count(*) FILTER (WHERE s.subenabled) AS enabled,
-           COALESCE(bool_and(EXISTS (SELECT FROM pg_catalog.pg_stat_subscription w
-                                     WHERE w.subid = s.oid AND w.pid IS NOT NULL AND w.relid IS NULL)), false) AS running,
-           COALESCE(sum((SELECT apply_error_count FROM pg_catalog.pg_stat_subscription_stats t WHERE t.subid = s.oid)), 0)::bigint AS errors
-    FROM pg_catalog.pg_subscription s WHERE s.oid = ANY ($1)";
+    SELECT s.oid,
+           EXISTS (SELECT FROM pg_catalog.pg_stat_subscription w
+                   WHERE w.subid = s.oid AND w.pid IS NOT NULL AND w.relid IS NULL) AS running,
+           COALESCE(t.apply_error_count, 0) AS errors,
+           COALESCE(t.confl_update_missing + t.confl_delete_missing, 0) AS missing,
+           COALESCE(o.remote_lsn, '0/0') AS applied
+    FROM pg_catalog.pg_subscription s
+    LEFT JOIN pg_catalog.pg_stat_subscription_stats t ON t.subid = s.oid
+    LEFT JOIN pg_catalog.pg_replication_origin_status o ON o.external_id = 'pg_' || s.oid
+    WHERE s.oid = ANY ($1) AND s.subenabled";
 
 const SOURCE: &str = "
     SELECT pg_catalog.pg_current_wal_lsn() AS lsn,
            ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()) AS prepared";
+
+/// How the workers of enabled subscriptions do.
+struct Workers(Vec<Worker>);
+
+struct Worker {
+    subscription: u32,
+    running: bool,
+    /// Failures counted since the statistics were reset.
+    errors: i64,
+    /// Updates and deletes of rows that were not there.
+    missing: i64,
+    applied: Lsn,
+}
+
+impl Workers {
+    async fn look(destination: &Client, subscriptions: &[u32]) -> Result<Self, tokio_postgres::Error> {
+        let rows = destination.query(WORKER, &[&subscriptions]).await?;
+        Ok(Self(
+            rows.iter()
+                .map(|row| Worker {
+                    subscription: row.get("oid"),
+                    running: row.get("running"),
+                    errors: row.get("errors"),
+                    missing: row.get("missing"),
+                    applied: row.get("applied"),
+                })
+                .collect(),
+        ))
+    }
+
+    fn errors(&self) -> i64 {
+        self.0.iter().map(|w| w.errors).sum()
+    }
+
+    /// The server goes on after such a change, and so nobody would ever know.
+    fn missing_rows(&self, context: &Context, database: &str, names: &[Names], subscriptions: &[u32]) -> Vec<Finding> {
+        let of = |subscription| subscriptions.iter().position(|s| *s == subscription).map_or("", |i| names[i].subscription());
+        let lacking = self.0.iter().filter(|worker| worker.missing > 0);
+        lacking
+            .map(|worker| Finding {
+                severity: Severity::Error,
+                database: database.to_owned(),
+                code: Code::RowsMissing,
+                object: format!("subscription {}", of(worker.subscription)),
+                reason: format!(
+                    "{} updates or deletes were of rows that the destination does not have: somebody has taken them away there",
+                    worker.missing
+                ),
+                fix: format!(
+                    "the destination's server log names table and key (conflict=update_missing, conflict=delete_missing); then \
+                     SELECT migrator.resync({}, {}, 'schema.table'), or of the whole database",
+                    quote::literal(&context.mapping),
+                    quote::literal(database)
+                ),
+                statement: None,
+            })
+            .collect()
+    }
+}
 
 /// Emits a marker: a message in the log that nobody applies, whose position the destination must pass.
 pub async fn emit_marker(source: &Client, text: &str) -> Result<Lsn, tokio_postgres::Error> {
@@ -94,11 +167,11 @@ impl Watcher {
     pub async fn tick(&mut self, stream: &Stream<'_>, statements_open: usize) -> Result<Outcome, tokio_postgres::Error> {
         let Stream { context, database, names, subscriptions, source, destination } = *stream;
         let now = Instant::now();
-        let slow = self.ticks.is_multiple_of(SLOW_TICKS);
+        self.slow_looks_due += u64::from(self.ticks.is_multiple_of(SLOW_TICKS));
         self.ticks += 1;
 
-        let worker = destination.query_one(WORKER, &[&subscriptions]).await?;
-        if worker.get::<_, i64>("enabled") != subscriptions.len() as i64 {
+        let workers = Workers::look(destination, subscriptions).await?;
+        if workers.0.len() != subscriptions.len() {
             return Ok(Outcome::Changed);
         }
         let at_source = source.query_one(SOURCE, &[]).await?;
@@ -120,10 +193,16 @@ impl Watcher {
             self.marker = Some((emit_marker(source, "tick").await?, now));
         }
         self.note_lag(now, lag.bytes, context.settings.max_lag_bytes);
-        self.note_errors(now, worker.get("errors"));
+        self.note_errors(now, workers.errors());
+        // A backlog has the servers to itself for a while.
+        let is_behind = lag.bytes > context.settings.max_lag_bytes && self.slow_looks_due <= SLOW_LOOKS_PUT_OFF;
+        let slow = self.slow_looks_due > 0 && !is_behind;
+        if slow {
+            self.slow_looks_due = 0;
+        }
 
         let was_in_step = self.in_step();
-        if slow || !was_in_step {
+        if slow || !was_in_step || self.states.is_empty() {
             let mut states = HashMap::new();
             for subscription in subscriptions {
                 states.extend(subscription::tables(destination, *subscription).await?);
@@ -145,7 +224,7 @@ impl Watcher {
             tables_not_ready: Vec::new(),
             slot_active: active,
             slot_lost: false,
-            worker_running: worker.get("running"),
+            worker_running: workers.0.iter().all(|w| w.running),
             recent_error: self.recent_error.as_ref().map(|(_, text)| text.clone()),
             marker_age: self.marker_through.map(|t| now.duration_since(t)),
             marker_limit: (context.tick * 3).max(Duration::from_secs(10)),
@@ -198,6 +277,10 @@ impl Watcher {
             view.checks = readiness::checks(&facts);
             view.believe_until = Some(Instant::now() + (context.tick * 3).max(Duration::from_secs(10)));
         });
+        context.board.set_findings(database, "missing rows", workers.missing_rows(context, database, names, subscriptions));
+        if let Some(stream) = self.failing_stream(&workers, subscriptions) {
+            return Ok(Outcome::Failing(stream));
+        }
         if self.in_step() && !was_in_step {
             return Ok(Outcome::InStep);
         }
@@ -207,6 +290,22 @@ impl Watcher {
     /// Whether every attached table is in step, as of the last look.
     pub fn in_step(&self) -> bool {
         self.ticks > 0 && self.states.values().all(|s| *s == TableState::Ready)
+    }
+
+    /// Whether a stream, by its number, did not get any further as of the last look.
+    pub fn is_failing(&self, stream: usize) -> bool {
+        self.stuck.contains(&stream)
+    }
+
+    /// The first stream that does not get any further, by its number.
+    fn failing_stream(&mut self, workers: &Workers, subscriptions: &[u32]) -> Option<usize> {
+        self.stuck.clear();
+        for worker in &workers.0 {
+            if self.failing.entry(worker.subscription).or_default().note(worker.errors, worker.applied) {
+                self.stuck.extend(subscriptions.iter().position(|s| *s == worker.subscription));
+            }
+        }
+        self.stuck.first().copied()
     }
 
     fn note_marker(&mut self, now: Instant, confirmed: Lsn) {

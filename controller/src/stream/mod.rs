@@ -5,6 +5,8 @@
 //! that K apply workers share the load. Which stream a table belongs to is what the publications on the source say.
 
 pub mod balance;
+pub mod conflict;
+pub mod pgoutput;
 pub mod publication;
 pub mod resync;
 pub mod sequences;

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use tokio_postgres::Row;
 
-use super::foreign_data_wrapper::HIDDEN;
 use crate::finding::{Code, Finding, Severity};
 use crate::object::{Beyond, Catalog, CatalogTable, Class, Covers, Definition, Face, Object, ObjectId};
 use crate::plan::draft::{Context, Draft};
 use crate::plan::{ObjectName, Section};
+use crate::postgres::conninfo;
 use crate::postgres::quote::{ident, ident_list, literal};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -96,8 +96,10 @@ impl Definition for Subscription {
              WHERE d.datname = pg_catalog.current_database() AND s.subname = {})",
             literal(&object.name.name)
         );
-        let draft = Draft::create(object, Section::AfterStreaming, format!("{head}{HIDDEN}{rest}")).done_when(done);
-        let secret = format!("{head}{}{rest}", literal(self.conninfo.expose_secret()).trim_start());
+        let with = |conninfo: &str| format!("{head}{}{rest}", literal(conninfo).trim_start());
+        let shown = with(&conninfo::masked(self.conninfo.expose_secret()));
+        let draft = Draft::create(object, Section::AfterStreaming, shown).done_when(done);
+        let secret = with(self.conninfo.expose_secret());
         drafts.push(Draft { secret: Some(secret.into()), ..draft });
     }
 }

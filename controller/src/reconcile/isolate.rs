@@ -1,0 +1,190 @@
+//! Isolating: a stream that can't apply a change of one table goes on without that table. The ledger keeps which, and why,
+//! until the operator asks for a fresh copy of it.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::database::{Cooling, Database, Error};
+use crate::finding::{Code, Finding, Severity};
+use crate::ledger::{self, Kind, Side, SideEffect};
+use crate::monitor::board::TableStage;
+use crate::postgres::quote;
+use crate::provision::schema;
+use crate::stream::conflict::{self, Cause, Conflict};
+use crate::stream::{resync, subscription};
+
+/// What to do where nothing more is known.
+const LOOK: &str = "look into the destination's server log for the apply worker's message; it is tried again by itself";
+
+/// A table that was taken out of its stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Detached {
+    /// Its row in the ledger.
+    pub effect: i64,
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// What the stream failed at.
+    pub reason: String,
+}
+
+impl Detached {
+    /// Those of a database.
+    pub fn of(effects: &[SideEffect], database: &str) -> Vec<Self> {
+        let ours = effects.iter().filter(|e| e.kind == Kind::Detached && e.database == database);
+        ours.map(|effect| {
+            let text = |key: &str| effect.detail.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+            Self { effect: effect.id, schema: text("schema"), name: text("table"), reason: text("reason") }
+        })
+        .collect()
+    }
+
+    /// Its name for people.
+    pub fn label(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+
+    fn finding(&self, mapping: &str, database: &str) -> Finding {
+        let [mapping_literal, database_literal, table] = [mapping, database, &self.label()].map(quote::literal);
+        Finding {
+            severity: Severity::Error,
+            database: database.to_owned(),
+            code: Code::ApplyConflict,
+            object: self.label(),
+            reason: format!("{}; the table was taken out of the stream, and the others go on", self.reason),
+            fix: format!(
+                "if it would happen again (a constraint, a column), mend it on the destination; then copy the table anew: \
+                 SELECT migrator.resync({mapping_literal}, {database_literal}, {table})"
+            ),
+            statement: None,
+        }
+    }
+}
+
+/// A stream that fails, nobody knows at what; another look is taken later.
+#[derive(Debug)]
+pub(super) struct Riddle {
+    cooling: Cooling,
+    finding: Finding,
+}
+
+/// What happened, in words.
+fn reason(conflict: &Conflict) -> String {
+    let row = if conflict.key.is_empty() { String::new() } else { format!(", key {}", conflict.key) };
+    format!(
+        "the stream can't apply a change of this table{row}: {} (transaction {} at {})",
+        conflict.reason, conflict.xid, conflict.commit
+    )
+}
+
+impl Database {
+    /// Shows the tables that were taken out of their streams.
+    pub(super) fn show_detached(&self) {
+        let findings = self.detached.iter().map(|d| d.finding(&self.context.mapping, &self.name)).collect();
+        self.context.board.set_findings(&self.name, "conflicts", findings);
+        self.context.board.database(&self.name, |view| {
+            for table in &self.detached {
+                view.set_stage(&table.schema, &table.name, TableStage::Failed(table.reason.clone()));
+            }
+        });
+    }
+
+    /// Whether looking for what this stream fails at has led to nothing just now.
+    pub(super) fn is_riddle(&self, stream: usize) -> bool {
+        self.riddles.get(&stream).is_some_and(|riddle| riddle.cooling.is_cooling())
+    }
+
+    /// Finds the table that a stream fails at, and takes it out of the stream. The loop starts the stream again.
+    pub(super) async fn isolate(&mut self, stream: usize) -> Result<(), Error> {
+        let names = self.names[stream].clone();
+        let mut destination = schema::session(&self.context.destination, &self.name).await?;
+        let failed = "looking at the stream that fails";
+        let Some(found) = subscription::observe(&destination, &names).await.map_err(Error::doing(failed))? else { return Ok(()) };
+        subscription::disable(&destination, names.subscription()).await?;
+        subscription::await_stopped(&destination, found.oid).await.map_err(Error::doing(failed))?;
+        let context = self.context.clone();
+        let conflict = match conflict::find(&context.source, &context.destination, &self.name, &names, found.oid).await {
+            Ok(Some(conflict)) => conflict,
+            Ok(None) => {
+                self.note_riddle(stream, "the transaction that it is at could be applied when it was tried", LOOK);
+                return Ok(());
+            }
+            Err(error) => {
+                self.note_riddle(stream, &error.to_string(), LOOK);
+                return Ok(());
+            }
+        };
+        let reason = reason(&conflict);
+        let table = format!("{}.{}", conflict.schema, conflict.table);
+        match &conflict.cause {
+            Cause::Change => {}
+            Cause::NoTable => {
+                let fix = "make the table on the destination again, as pg-migrator plan prints it; then the stream goes on by \
+                           itself, without this table, which can then be copied anew with migrator.resync";
+                self.note_riddle(stream, &format!("{table}: {reason}"), fix);
+                return Ok(());
+            }
+            Cause::NoColumns(columns) => {
+                let adding = self.adding(&conflict, columns).await?;
+                let fix = format!(
+                    "make the same change on the destination, with the source's default and constraints: {adding}; then the \
+                     stream goes on by itself"
+                );
+                self.note_riddle(stream, &format!("{table}: {reason}"), &fix);
+                return Ok(());
+            }
+        }
+        let detail = json!({ "schema": conflict.schema, "table": conflict.table, "reason": reason });
+        let object = quote::qualified(&conflict.schema, &conflict.table);
+        let (control, mapping) = (&self.context.control, &self.context.mapping);
+        ledger::record(control, mapping, Side::Destination, &self.name, Kind::Detached, &object, &detail).await?;
+        resync::detach(&mut destination, std::slice::from_ref(&names), Some(&table)).await?;
+        self.riddles.remove(&stream);
+        self.context.board.event(&self.name, "error", format!("{table}: {reason}; the stream goes on without it"));
+        Ok(())
+    }
+
+    /// The statement that adds columns which the source's table has.
+    async fn adding(&mut self, conflict: &Conflict, columns: &[String]) -> Result<String, Error> {
+        let rows = self
+            .source()
+            .await?
+            .query(
+                "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type FROM pg_catalog.pg_attribute a
+                 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                 WHERE n.nspname = $1 AND c.relname = $2 AND a.attname = ANY ($3) AND NOT a.attisdropped ORDER BY a.attnum",
+                &[&conflict.schema, &conflict.table, &columns],
+            )
+            .await
+            .map_err(Error::doing("looking at the columns of the source's table"))?;
+        let added: Vec<String> = rows
+            .iter()
+            .map(|row| format!("ADD COLUMN {} {}", quote::ident(row.get("attname")), row.get::<_, &str>("type")))
+            .collect();
+        Ok(format!("ALTER TABLE {} {}", quote::qualified(&conflict.schema, &conflict.table), added.join(", ")))
+    }
+
+    /// What a stream fails at could not be found, or not be taken out of it.
+    fn note_riddle(&mut self, stream: usize, why: &str, fix: &str) {
+        let tries = self.riddles.get(&stream).map_or(0, |riddle| riddle.cooling.tries) + 1;
+        let finding = Finding {
+            severity: Severity::Error,
+            database: self.name.clone(),
+            code: Code::StreamFailing,
+            object: format!("subscription {}", self.names[stream].subscription()),
+            reason: format!("the apply worker fails again and again: {why}"),
+            fix: fix.to_owned(),
+            statement: None,
+        };
+        self.riddles.insert(stream, Riddle { cooling: Cooling { since: Instant::now(), tries }, finding });
+    }
+
+    /// Shows the streams that fail at what could not be found; those that go on again are none of them.
+    pub(super) fn show_riddles(&mut self) {
+        self.riddles.retain(|stream, riddle| riddle.cooling.is_cooling() || self.watcher.is_failing(*stream));
+        let findings = self.riddles.values().map(|riddle| riddle.finding.clone()).collect();
+        self.context.board.set_findings(&self.name, "riddles", findings);
+    }
+}
