@@ -124,7 +124,9 @@ impl Worker {
         match together::copy(sessions, &begun, &attach, &self.settings.gentle.rate).await {
             Ok(()) => {
                 tracing::debug!(tables = begun.len(), "copied and attached");
-                begun.into_iter().for_each(|(table, _)| self.tell(Event::Attached(table, self.lsn)));
+                for (table, _) in begun {
+                    self.tell(Event::Attached(table, self.lsn));
+                }
             }
             Err(Failure::Table(reason)) => {
                 tracing::debug!(reason, "copying small tables one by one");
