@@ -4,7 +4,7 @@
 //! findings, made by pure functions. [`carry`] executes those of roles and databases, [`before_data`] and [`schema`] those of a plan, the latter in the
 //! order that [`queue`] says;
 //! [`failure`] knows what failed and what is left out for it; [`control`] makes the control database;
-//! [`statistics`] is what the planner knows of the rows.
+//! [`statistics`] is what the planner knows of the rows; [`tablespaces`] says where things go.
 
 pub mod before_data;
 pub mod carry;
@@ -17,5 +17,6 @@ pub mod roles;
 pub mod schema;
 pub mod setting;
 pub mod statistics;
+pub mod tablespaces;
 
 pub use setting::Setting;
