@@ -12,6 +12,7 @@
 //!   hash their own rows, and `pg_dump` describes the schemas.
 //! - [`extension`] makes an extension with configuration tables.
 //! - [`faults`] has rounds in which something goes wrong on purpose.
+//! - [`schema`] carries a schema with our plan and nothing else of us.
 //! - [`bench`] measures it beside the other ways of moving a database.
 //! - [`browser`] and [`http`] look at the dashboard.
 
@@ -29,6 +30,7 @@ pub mod findings;
 pub mod fixtures;
 pub mod http;
 pub mod pair;
+pub mod schema;
 pub mod workload;
 
 pub use cluster::Cluster;
