@@ -11,7 +11,7 @@ use crate::ledger::{self, SideEffect};
 use crate::postgres::{Endpoint, Session, retry};
 use crate::preflight;
 use crate::provision::roles::Fate;
-use crate::provision::{carry, control, failure, rehearsal, tablespaces};
+use crate::provision::{carry, control, databases, failure, rehearsal, roles, tablespaces};
 use crate::reconcile::decide::Target;
 use crate::reconcile::{act, admission, observe};
 use crate::stream::Names;
@@ -166,6 +166,10 @@ impl Check<'_> {
         }
         // What is refused as a whole is not rehearsed: nothing would come of it.
         let admitted = findings.iter().all(|f| f.severity != Severity::Error || !f.database.is_empty());
+        match setting_values(source, destination, &selected).await {
+            Ok(found) => findings.extend(found),
+            Err(error) => findings.push(failed(Code::CheckFailed, &mapping, &error)),
+        }
         for (oid, database) in selected {
             let one = Single { oid, name: &database, effects: &effects, roles_to_come: &roles_to_come, admitted };
             let mut found = self.database(source, destination, &one).await;
@@ -260,6 +264,15 @@ struct Single<'a> {
     roles_to_come: &'a BTreeSet<String>,
     /// Whether the mapping is not refused as a whole.
     admitted: bool,
+}
+
+/// What the destination says against settings of roles and of the selected databases.
+async fn setting_values(source: &Session, destination: &Session, selected: &[(u32, String)]) -> Result<Vec<Finding>, Failure> {
+    let fail = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+    let roles = roles::read(source).await.map_err(|e| fail(&e))?;
+    let mut definitions = databases::read(source).await.map_err(|e| fail(&e))?;
+    definitions.retain(|d| selected.iter().any(|(_, name)| *name == d.name));
+    preflight::setting_values(&roles, &definitions, destination).await.map_err(|e| fail(&e))
 }
 
 /// The ledger's entries; none where the database of that name has no ledger, which `run` will refuse.
