@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{Answer, Failure, print};
+use super::{Answer, Failure, print, print_json, terminal};
 use crate::config::{self, Config};
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, SideEffect};
@@ -33,7 +33,7 @@ pub(super) async fn run(config: &Config, as_json: bool) -> Result<Answer, Failur
                 json!({ "mapping": name, "ok": ok, "findings": findings })
             })
             .collect();
-        print(&json!({ "ok": sound, "mappings": mappings }).to_string());
+        print_json(&json!({ "ok": sound, "mappings": mappings }));
     } else {
         for (name, findings) in &all {
             show(name, findings);
@@ -49,11 +49,11 @@ fn show(mapping: &str, findings: &[Finding]) {
         n => format!("mapping {mapping}: {n} errors stand in the way"),
     });
     for finding in findings {
-        let place = if finding.database.is_empty() { String::new() } else { format!("{}: ", finding.database) };
-        print(&format!("  {} [{}] {place}{}", finding.severity.as_str(), finding.code, finding.object));
-        print(&format!("      {}", finding.reason));
+        let place = if finding.database.is_empty() { String::new() } else { format!("{}: ", terminal::line(&finding.database)) };
+        print(&format!("  {} [{}] {place}{}", finding.severity.as_str(), finding.code, terminal::line(&finding.object)));
+        print(&format!("      {}", terminal::paragraph(&finding.reason, "      ")));
         if !finding.fix.is_empty() {
-            print(&format!("      fix: {}", finding.fix));
+            print(&format!("      fix: {}", terminal::paragraph(&finding.fix, "      ")));
         }
     }
 }
