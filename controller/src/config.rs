@@ -225,6 +225,10 @@ pub struct Mapping {
     /// An instance that is a physical standby of the source: rows are read there.
     #[serde(default)]
     pub copy_from: Option<String>,
+    /// By tablespace of the source, case included: the destination's that takes its place. One that is not named goes to
+    /// the destination's of the same name, or else to the default one.
+    #[serde(default)]
+    pub tablespaces: BTreeMap<String, String>,
 }
 
 /// Which databases of the source take part. Patterns know `*` and `?`.

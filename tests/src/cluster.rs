@@ -55,6 +55,7 @@ pub struct Cluster {
 pub struct ClusterBuilder {
     major: u32,
     settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     parent: Option<PathBuf>,
 }
 
@@ -66,7 +67,7 @@ impl Cluster {
 
     /// A server of this major version, to be given more settings.
     pub fn of(major: u32) -> ClusterBuilder {
-        ClusterBuilder { major, settings: Vec::new(), parent: None }
+        ClusterBuilder { major, settings: Vec::new(), environment: Vec::new(), parent: None }
     }
 
     /// Its major version: 10 … 18.
@@ -193,6 +194,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// A variable of the server's environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Puts the server's folder into this one, instead of where the system keeps temporary ones.
     #[must_use]
     pub fn inside(mut self, folder: &Path) -> Self {
@@ -236,6 +244,7 @@ impl ClusterBuilder {
         let guard = guard
             .current_dir("/")
             .env("LC_ALL", "C.UTF-8")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(output)
             .stderr(errors)

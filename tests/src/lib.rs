@@ -6,6 +6,7 @@
 //! - [`pair`] is a source and a PostgreSQL 18 destination; [`databases`] and [`fixtures`] are what is loaded into
 //!   the source.
 //! - [`controller`] runs the `pg-migrator` binary between them: starts it, kills it, asks it things, waits for facts.
+//! - [`findings`] is what `pg-migrator check` found.
 //! - [`workload`] keeps changing every table while that happens.
 //! - [`compare`] and [`dump_diff`] are the oracles. They are independent of pg-migrator's code: the servers count and
 //!   hash their own rows, and `pg_dump` describes the schemas.
@@ -22,6 +23,7 @@ pub mod databases;
 pub mod dump_diff;
 pub mod error;
 pub mod faults;
+pub mod findings;
 pub mod fixtures;
 pub mod http;
 pub mod pair;

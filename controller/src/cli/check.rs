@@ -8,10 +8,10 @@ use super::{Answer, Failure, print};
 use crate::config::{self, Config};
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, SideEffect};
-use crate::postgres::{Session, retry};
+use crate::postgres::{Endpoint, Session, retry};
 use crate::preflight;
 use crate::provision::roles::Fate;
-use crate::provision::{carry, control, failure, rehearsal};
+use crate::provision::{carry, control, failure, rehearsal, tablespaces};
 use crate::reconcile::decide::Target;
 use crate::reconcile::{act, admission, observe};
 use crate::stream::Names;
@@ -19,10 +19,7 @@ use crate::stream::Names;
 pub(super) async fn run(config: &Config, as_json: bool) -> Result<Answer, Failure> {
     let mut all = Vec::new();
     for (name, settings) in &config.mappings {
-        let mut findings = match findings(config, name, settings).await {
-            Ok(findings) => findings,
-            Err(error) => vec![failed(Code::CheckFailed, &format!("mapping {name}"), &error)],
-        };
+        let mut findings = findings(config, name, settings).await;
         findings.sort();
         findings.dedup();
         all.push((name, findings));
@@ -73,83 +70,196 @@ fn failed(code: Code, object: &str, error: &dyn std::fmt::Display) -> Finding {
     }
 }
 
+/// One mapping, with sessions on the sides that answer.
+struct Check<'a> {
+    config: &'a Config,
+    name: &'a str,
+    settings: &'a config::Mapping,
+    source: Endpoint,
+    destination: Endpoint,
+}
+
 /// All findings of one mapping. The source is only read; on the destination the schema is rehearsed in a scratch database
-/// that is dropped in the end, and nothing else is made.
-async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Result<Vec<Finding>, Failure> {
+/// that is dropped in the end, and nothing else is made. What can't be looked at is a finding, and hides nothing else.
+async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Vec<Finding> {
     let (source, destination) = admission::endpoints(config, name, settings, "check/");
-    let (at_source, at_destination) = match preflight::reach(&source, &destination).await {
-        (Ok(at_source), Ok(at_destination)) => (at_source, at_destination),
-        (at_source, at_destination) => return Ok([at_source.err(), at_destination.err()].into_iter().flatten().collect()),
-    };
-    let mut findings = Vec::new();
-    let fail = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
-    // What an earlier run made is ours, and no obstacle.
-    let has_control = control::exists(&destination, &at_destination, &config.control_database).await.map_err(|e| fail(&e))?;
-    let control =
-        if has_control { Some(destination.connect(&config.control_database).await.map_err(|e| fail(&e))?) } else { None };
-    let effects = match &control {
-        Some(control) => known_effects(control, name).await?,
-        None => Vec::new(),
-    };
-    let selected = admission::databases(&source, &at_source, settings).await.map_err(|e| fail(&e))?;
-    let instances = admission::instance_findings(name, &at_source, &at_destination, &selected, &effects, settings)
-        .await
-        .map_err(|e| fail(&e))?;
-    findings.extend([instances.source, instances.destination].concat());
-    let names = selected.iter().map(|(_, name)| name.clone()).collect();
-    let roles =
-        carry::plan_roles(name, settings, &at_source, &at_destination, control.as_deref(), names).await.map_err(|e| fail(&e))?;
-    findings.extend(roles.findings);
-    // What is refused as a whole is not rehearsed: nothing would come of it.
-    let admitted = findings.iter().all(|f| f.severity != Severity::Error || !f.database.is_empty());
-    let roles_to_come: BTreeSet<String> =
-        roles.fates.iter().filter(|(_, fate)| **fate == Fate::Created).map(|(role, _)| role.clone()).collect();
-    for (oid, database) in selected {
-        let mut session = match source.connect(&database).await {
-            Ok(session) => session,
-            Err(error) => {
-                findings.push(Finding {
-                    database: database.clone(),
-                    ..failed(Code::Unreachable, &format!("database {database}"), &error)
-                });
-                continue;
-            }
-        };
-        let target = observe::target(&at_destination, &database, &effects).await.map_err(|e| fail(&e))?;
-        let ours: Vec<String> = Names::of_database(name, &database, oid, &effects, settings.streams)
-            .into_iter()
-            .map(|names| names.publication)
-            .collect();
-        let plan = match act::read_plan(&mut session, &database, &ours, &effects, settings.replica_identity).await {
-            Ok(plan) => plan,
-            Err(error) => {
-                findings.push(Finding { database: database.clone(), ..failed(Code::PlanFailed, &database, &error) });
-                continue;
-            }
-        };
-        if target == Target::Missing {
-            let scratch = format!("pg_migrator_rehearsal_{name}_{oid}");
-            let checked = async {
-                let (definition, _) = carry::definition(&at_source, &at_destination, &database).await.map_err(|e| fail(&e))?;
-                let mut found = preflight::database(&session, &at_destination, &definition).await.map_err(|e| fail(&e))?;
-                // Without an extension the rest can be rehearsed all the same, and tells what needs it.
-                if admitted && found.iter().all(|f| f.severity != Severity::Error || preflight::is_missing_extension(f)) {
-                    let rehearsed =
-                        rehearsal::rehearse(&destination, &at_destination, &scratch, &definition, &plan, &roles_to_come);
-                    found = failure::merged(found, rehearsed.await.map_err(|e| fail(&e))?);
+    let check = Check { config, name, settings, source, destination };
+    match preflight::reach(&check.source, &check.destination).await {
+        (Ok(source), Ok(destination)) => check.both(&source, &destination).await,
+        (source, destination) => {
+            let mut findings = Vec::new();
+            match (source, destination) {
+                (Ok(source), Err(unreachable)) => {
+                    findings.push(unreachable);
+                    findings.extend(check.source_alone(&source).await);
                 }
-                Ok::<_, Failure>(found)
-            };
-            match checked.await {
-                Ok(more) => findings.extend(more),
-                Err(error) => {
-                    findings.push(Finding { database: database.clone(), ..failed(Code::CheckFailed, &database, &error) })
+                (Err(unreachable), Ok(destination)) => {
+                    findings.push(unreachable);
+                    findings.extend(check.destination_alone(&destination).await);
+                }
+                (source, destination) => findings.extend(source.err().into_iter().chain(destination.err())),
+            }
+            findings
+        }
+    }
+}
+
+impl Check<'_> {
+    /// What can be said of the source while the destination does not answer.
+    async fn source_alone(&self, source: &Session) -> Vec<Finding> {
+        match admission::databases(&self.source, source, self.settings).await {
+            Ok(selected) => admission::source_findings(self.name, source, &selected, &[], self.settings).await,
+            Err(error) => vec![failed(Code::CheckFailed, &format!("mapping {}", self.name), &error)],
+        }
+    }
+
+    /// What can be said of the destination while the source does not answer.
+    async fn destination_alone(&self, destination: &Session) -> Vec<Finding> {
+        let (name, control) = (self.name, &self.config.control_database);
+        admission::destination_findings(name, control, destination, &[], &[], self.settings).await
+    }
+
+    async fn both(&self, source: &Session, destination: &Session) -> Vec<Finding> {
+        let mapping = format!("mapping {}", self.name);
+        let mut findings = Vec::new();
+        // What an earlier run made is ours, and no obstacle.
+        let (control, effects) = match self.ledger(destination).await {
+            Ok(found) => found,
+            Err(error) => {
+                findings.push(failed(Code::CheckFailed, &mapping, &error));
+                (None, Vec::new())
+            }
+        };
+        let selected = match admission::databases(&self.source, source, self.settings).await {
+            Ok(selected) => selected,
+            Err(error) => {
+                findings.push(failed(Code::CheckFailed, &mapping, &error));
+                Vec::new()
+            }
+        };
+        if selected.is_empty() && findings.is_empty() {
+            findings.push(admission::no_database(self.name));
+        }
+        let (name, settings) = (self.name, self.settings);
+        findings.extend(admission::source_findings(name, source, &selected, &effects, settings).await);
+        let control_database = &self.config.control_database;
+        findings
+            .extend(admission::destination_findings(name, control_database, destination, &selected, &effects, settings).await);
+        if findings.iter().any(|f| matches!(f.code, Code::SourceVersion | Code::DestinationVersion)) {
+            // Nothing else can be asked of a server that we do not know.
+            return findings;
+        }
+        if let Err(error) =
+            tablespaces::read(source, destination, &settings.tablespaces).await.map(|(_, unplaced)| findings.extend(unplaced))
+        {
+            findings.push(failed(Code::CheckFailed, &mapping, &error));
+        }
+        let names = selected.iter().map(|(_, name)| name.clone()).collect();
+        let mut roles_to_come = BTreeSet::new();
+        match carry::plan_roles(name, settings, source, destination, control.as_deref(), names).await {
+            Ok(plan) => {
+                findings.extend(plan.findings);
+                let created = plan.fates.into_iter().filter(|(_, fate)| *fate == Fate::Created);
+                roles_to_come.extend(created.map(|(role, _)| role));
+            }
+            Err(error) => findings.push(failed(Code::CheckFailed, &mapping, &error)),
+        }
+        // What is refused as a whole is not rehearsed: nothing would come of it.
+        let admitted = findings.iter().all(|f| f.severity != Severity::Error || !f.database.is_empty());
+        for (oid, database) in selected {
+            let one = Single { oid, name: &database, effects: &effects, roles_to_come: &roles_to_come, admitted };
+            let mut found = self.database(source, destination, &one).await;
+            for finding in &mut found {
+                finding.database.clone_from(&database);
+            }
+            findings.extend(found);
+        }
+        findings
+    }
+
+    /// The control database, if there is one, and what its ledger says.
+    async fn ledger(&self, destination: &Session) -> Result<(Option<Session>, Vec<SideEffect>), Failure> {
+        let fail = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+        let name = &self.config.control_database;
+        if !control::exists(&self.destination, destination, name).await.map_err(|e| fail(&e))? {
+            return Ok((None, Vec::new()));
+        }
+        let control = self.destination.connect(name).await.map_err(|e| fail(&e))?;
+        let effects = known_effects(&control, self.name).await?;
+        Ok((Some(control), effects))
+    }
+
+    /// One database: its own checks, its plan, and the plan's rehearsal.
+    async fn database(&self, source: &Session, destination: &Session, one: &Single<'_>) -> Vec<Finding> {
+        let database = one.name;
+        let mut findings = Vec::new();
+        let mut session = match self.source.connect(database).await {
+            Ok(session) => session,
+            Err(error) => return vec![preflight::unreachable(database, &error.to_string())],
+        };
+        let names = Names::of_database(self.name, database, one.oid, one.effects, self.settings.streams);
+        for names in &names {
+            match preflight::names(&session, database, names, one.effects).await {
+                Ok(found) => findings.extend(found),
+                Err(error) => findings.push(failed(Code::CheckFailed, database, &error)),
+            }
+        }
+        let definition = match carry::definition(source, destination, self.settings, database).await {
+            Ok((definition, _)) => Some(definition),
+            Err(error) => {
+                findings.push(failed(Code::CheckFailed, database, &error));
+                None
+            }
+        };
+        let placement = definition.as_ref().map(|d| d.placement.clone()).unwrap_or_default();
+        let ours: Vec<String> = names.into_iter().map(|names| names.publication).collect();
+        let policy = self.settings.replica_identity;
+        let plan = match act::read_plan(&mut session, database, &ours, one.effects, policy, &placement).await {
+            Ok(plan) => Some(plan),
+            Err(error) => {
+                findings.push(failed(Code::PlanFailed, database, &error));
+                None
+            }
+        };
+        let target = match observe::target(destination, database, one.effects).await {
+            Ok(target) => target,
+            Err(error) => {
+                findings.push(failed(Code::CheckFailed, database, &error));
+                Target::Foreign
+            }
+        };
+        // What is there already has been through all of this.
+        if target != Target::Ours
+            && let Some(definition) = &definition
+        {
+            findings.extend(preflight::database(&session, destination, definition).await);
+            // Without an extension the rest can be rehearsed all the same, and tells what needs it.
+            let sound = findings.iter().all(|f| f.severity != Severity::Error || preflight::is_missing_extension(f));
+            if target == Target::Missing
+                && one.admitted
+                && sound
+                && let Some(plan) = &plan
+            {
+                let scratch = format!("pg_migrator_rehearsal_{}_{}", self.name, one.oid);
+                match rehearsal::rehearse(&self.destination, destination, &scratch, definition, plan, one.roles_to_come).await {
+                    Ok(found) => findings = failure::merged(findings, found),
+                    Err(error) => findings.push(failed(Code::CheckFailed, database, &error)),
                 }
             }
         }
-        findings.extend(plan.findings);
+        findings.extend(plan.into_iter().flat_map(|plan| plan.findings));
+        findings
     }
-    Ok(findings)
+}
+
+/// One database to look at.
+struct Single<'a> {
+    oid: u32,
+    name: &'a str,
+    effects: &'a [SideEffect],
+    roles_to_come: &'a BTreeSet<String>,
+    /// Whether the mapping is not refused as a whole.
+    admitted: bool,
 }
 
 /// The ledger's entries; none where the database of that name has no ledger, which `run` will refuse.

@@ -19,6 +19,7 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
     }
     let fail = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let mut documents = Vec::new();
+    let mut answer = Answer::Yes;
     for (name, settings) in config.mappings.iter().filter(|(name, _)| only.is_none_or(|o| o == *name)) {
         let (source, destination) = admission::endpoints(config, name, settings, "plan/");
         let at_source = source.connect(&source.instance.database).await.map_err(|e| fail(&e))?;
@@ -43,15 +44,33 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
         }
         let mut of_databases = Vec::new();
         for (oid, database) in selected {
-            let (definition, unknown) = carry::definition(&at_source, &at_destination, &database).await.map_err(|e| fail(&e))?;
-            let mut session = source.connect(&database).await.map_err(|e| fail(&e))?;
             let ours: Vec<String> = Names::of_database(name, &database, oid, &effects, settings.streams)
                 .into_iter()
                 .map(|names| names.publication)
                 .collect();
-            let plan = act::read_plan(&mut session, &database, &ours, &effects, settings.replica_identity)
-                .await
-                .map_err(|e| fail(&e))?;
+            let read = async {
+                let (definition, unknown) =
+                    carry::definition(&at_source, &at_destination, settings, &database).await.map_err(|e| fail(&e))?;
+                let mut session = source.connect(&database).await.map_err(|e| fail(&e))?;
+                let policy = settings.replica_identity;
+                let plan = act::read_plan(&mut session, &database, &ours, &effects, policy, &definition.placement)
+                    .await
+                    .map_err(|e| fail(&e))?;
+                Ok::<_, Failure>((definition, unknown, plan))
+            };
+            let (definition, unknown, plan) = match read.await {
+                Ok(read) => read,
+                // One database that can't be read hides none of the others.
+                Err(error) => {
+                    answer = Answer::No;
+                    if as_json {
+                        of_databases.push(json!({ "database": database, "error": error.to_string() }));
+                    } else {
+                        print(&format!("\n-- database {}: {}", one_line(&database), one_line(&error.to_string())));
+                    }
+                    continue;
+                }
+            };
             let create = databases::create(&definition, &database);
             let mut settled = databases::settings(&definition, &database, &unknown);
             settled.extend(role_plan.in_database.get(&database).into_iter().flatten().map(|s| s.printable.clone()));
@@ -77,7 +96,7 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
     if as_json {
         print(&json!(documents).to_string());
     }
-    Ok(Answer::Yes)
+    Ok(answer)
 }
 
 /// Prints a plan as a script.

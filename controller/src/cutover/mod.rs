@@ -16,6 +16,7 @@ use crate::copy::table;
 use crate::ledger::{self, Kind};
 use crate::plan::{Section, Statement};
 use crate::postgres::{self, Endpoint, Lsn, Session, retry};
+use crate::provision::tablespaces::Placement;
 use crate::provision::{carry, schema};
 use crate::reconcile::{Context, act, admission, database, mapping, watch};
 use crate::stream::sequences::{self, Carry};
@@ -295,7 +296,9 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
     let effects = ledger::in_force(&context.control, &context.mapping).await?;
     let names = Names::of_database(&context.mapping, &name, oid, &effects, context.settings.streams);
     let ours: Vec<String> = names.iter().map(|names| names.publication.clone()).collect();
-    let plan = act::read_plan(&mut source, &name, &ours, &effects, context.settings.replica_identity).await?;
+    // Nothing that waits for the cutover is kept in a tablespace.
+    let plan =
+        act::read_plan(&mut source, &name, &ours, &effects, context.settings.replica_identity, &Placement::default()).await?;
     let mut last: Vec<Statement> = plan.statements.into_iter().filter(|s| s.section == Section::AtCutover).collect();
     last.extend(carry::at_cutover(&source, &context.control, &name).await.map_err(database::Error::from)?);
     let destination = schema::session(&context.destination, &name).await.map_err(database::Error::from)?;

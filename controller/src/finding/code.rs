@@ -56,8 +56,8 @@ codes! {
         Unreachable "unreachable" [Error]:
             "A server, or a database on it, can't be connected to."
             => "Look at host, port, user, password and sslmode of the instance, at pg_hba.conf there, and whether the server runs.";
-        CheckFailed "check_failed" [Error]:
-            "A check could not be carried out."
+        CheckFailed "check_failed" [Error, Warning]:
+            "A check could not be carried out; a warning if our role may not look at what it asks for."
             => "Mend what the message names, and check again.";
         PlanFailed "plan_failed" [Error]:
             "A database's catalogs could not be read."
@@ -97,12 +97,21 @@ codes! {
         SourceNotSuperuser "source_not_superuser" [Warning]:
             "Our role on the source is no superuser, and so can't see or do some things."
             => "Use a superuser if there is one; else set fallback_password, and stop the writers yourself at cutover.";
+        ActivityHidden "activity_hidden" [Info]:
+            "Our role on the source does not see other roles' transactions, and so not for whom the copy may have to wait."
+            => "GRANT pg_read_all_stats TO it.";
         PreparedTransaction "prepared_transaction" [Warning]:
             "A prepared transaction is open on the source; the copy can't begin before it has ended."
             => "COMMIT PREPARED or ROLLBACK PREPARED it.";
         LongTransaction "long_transaction" [Warning]:
-            "A transaction on the source has been open for a minute or more; the copy can't begin before it has ended."
+            "A transaction on the source has been open for ten seconds or more; the copy can't begin before it has ended."
             => "Let it end, or end its session.";
+        OtherSlot "other_slot" [Warning, Info]:
+            "Somebody else reads the source's WAL through a replication slot: a standby, an archive, a consumer of changes."
+            => "Bring the consumer to the destination at the cutover; the slot itself can't be carried over.";
+        DatabaseNotConnectable "database_not_connectable" [Warning]:
+            "A database of the source allows no connections, and stays behind."
+            => "Allow connections if it is to be carried over; drop it if it is invalid.";
     }
     "The destination instance" {
         DestinationVersion "destination_version" [Error]:
@@ -172,6 +181,39 @@ codes! {
         ExtensionMissing "extension_missing" [Error]:
             "The destination's machine does not have an extension that the database uses."
             => "Install its package for PostgreSQL 18; the finding names it.";
+        ExtensionOlder "extension_older" [Warning]:
+            "The destination's machine has a lower version of an extension than the source."
+            => "Install a newer package.";
+        ExtensionOwnsStorage "extension_owns_storage" [Error]:
+            "An extension keeps rows in a storage of its own, which can't be carried over by copying and streaming tables."
+            => "Move the database by the extension's own means, and exclude it here.";
+        TableAccessMethod "table_access_method" [Error]:
+            "A table's rows are kept by an access method whose changes logical decoding does not see."
+            => "ALTER TABLE … SET ACCESS METHOD heap on the source, or exclude the database.";
+        RowSecurity "row_security" [Error]:
+            "Row security hides rows of a table from our role on the source."
+            => "ALTER ROLE … BYPASSRLS, or use a superuser.";
+        SchemaPrivileges "schema_privileges" [Error]:
+            "Our role on the source may not use a schema, and so can't read the tables in it."
+            => "GRANT USAGE ON SCHEMA to it, or use a superuser.";
+        SequencePrivileges "sequence_privileges" [Error]:
+            "Our role on the source may not read a sequence."
+            => "GRANT SELECT ON SEQUENCE to it, or use a superuser.";
+        ReservedName "reserved_name" [Error]:
+            "A database or schema has a name that pg-migrator or the server keeps for itself."
+            => "Rename it on the source; for the control database, set control_database to another name.";
+        PublicationExists "publication_exists" [Error]:
+            "The source has a publication of this mapping's name that is not ours."
+            => "Give the mapping another name, or drop the publication if nobody needs it.";
+        EventTrigger "event_trigger" [Info]:
+            "An event trigger of the source fires also for what the migration does there."
+            => "See that its function lets ALTER TABLE and CREATE PUBLICATION of our role pass.";
+        CollationVersion "collation_version" [Warning, Info]:
+            "The libraries of source and destination may sort text differently; a warning if partition keys or checks depend on it."
+            => "Look over the conditions that the finding names.";
+        CollationOutdated "collation_outdated" [Warning]:
+            "The source's library sorts otherwise than when its indexes were made: they may miss rows or have let duplicates in."
+            => "REINDEX on the source what uses the collation, and refresh its version.";
         LocaleMissing "locale_missing" [Error]:
             "The destination's machine does not know the database's locale."
             => "Generate it there, and restart PostgreSQL.";
@@ -184,9 +226,12 @@ codes! {
         DatabaseSettingFailed "database_setting_failed" [Error]:
             "A setting, grant or comment of a database failed on the destination."
             => "Execute the statement by hand after mending what the message names.";
-        TablespaceIgnored "tablespace_ignored" [Info]:
-            "The database is in a tablespace of its own on the source, and goes to the destination's default one."
-            => "Move it after the migration if it matters.";
+        TablespaceMissing "tablespace_missing" [Error, Warning]:
+            "A tablespace that the mapping names is not there: an error on the destination, a warning on the source."
+            => "CREATE TABLESPACE it on the destination, or mend the mapping's tablespaces.";
+        TablespaceUnmapped "tablespace_unmapped" [Warning]:
+            "The destination has no tablespace of this name; what is in it goes to the database's default one."
+            => "CREATE TABLESPACE it on the destination, or map it to another; to pg_default if that is what you want.";
         LargeObjects "large_objects" [Warning]:
             "Logical replication does not carry large objects."
             => "The finding says what becomes of them.";

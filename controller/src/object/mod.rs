@@ -24,6 +24,7 @@ pub mod owner;
 pub mod parameter;
 mod query;
 mod removed;
+pub(crate) mod tablespace;
 mod uncovered;
 
 use std::collections::HashMap;
@@ -41,16 +42,16 @@ pub use parameter::{ParameterGrants, parameter_grants};
 use crate::finding::Finding;
 use crate::plan::draft::{Context, Draft};
 use crate::plan::statement::ObjectName;
-use crate::postgres::ServerVersion;
+use crate::postgres::{ServerVersion, retry};
 
 /// Why the catalogs of a source could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The session could not be prepared for deparsing.
-    #[error("preparing the session on the source for reading its catalogs")]
+    #[error("preparing the session on the source for reading its catalogs: {}", retry::message(.0))]
     Session(#[source] tokio_postgres::Error),
     /// A class's query failed, or gave a row of another shape than the class expects.
-    #[error("reading the {class} objects of the source")]
+    #[error("reading the {class} objects of the source: {}", retry::message(.source))]
     Query {
         /// The class, as in [`CLASSES`], or the cross-cutting part.
         class: &'static str,
@@ -180,6 +181,8 @@ pub struct Catalog {
     pub labels: Vec<label::Label>,
     /// Privileges that differ from the built-in default.
     pub acls: Vec<acl::Acl>,
+    /// Relations in another tablespace than their database's own: which one.
+    pub tablespaces: HashMap<ObjectId, String>,
     /// Publications that are our own.
     pub ignored_publications: Vec<String>,
     /// What can't be carried over.
@@ -207,6 +210,7 @@ impl Catalog {
             comments: Vec::new(),
             labels: Vec::new(),
             acls: Vec::new(),
+            tablespaces: HashMap::new(),
             ignored_publications: Vec::new(),
             findings: Vec::new(),
             by_id: HashMap::new(),
@@ -300,6 +304,7 @@ pub async fn introspect(client: &Client, version: ServerVersion, ignored_publica
     comment::read(client, &mut catalog).await?;
     label::read(client, &mut catalog).await?;
     acl::read(client, &mut catalog).await?;
+    tablespace::read(client, &mut catalog).await?;
     uncovered::read(client, &mut catalog).await?;
     removed::read(client, &mut catalog).await?;
     Ok(catalog)

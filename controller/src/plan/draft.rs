@@ -168,5 +168,6 @@ pub(super) fn all(context: &Context<'_>) -> Vec<Draft> {
     crate::object::label::statements(context, &mut drafts);
     crate::object::dependence::statements(context, &mut drafts);
     crate::object::acl::statements(context, &mut drafts);
+    crate::object::tablespace::place(context, &mut drafts);
     drafts
 }

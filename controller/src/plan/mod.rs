@@ -16,7 +16,7 @@ pub mod statement;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 pub use statement::{ObjectName, Section, Statement};
 
@@ -62,6 +62,8 @@ pub struct Options {
     /// By the table's OID on the source: replica identities that we changed or will change. A table that is not here keeps
     /// the one that the catalogs show.
     pub replica_identity: HashMap<u32, ReplicaIdentityChange>,
+    /// By tablespace of the source: that of the destination. What is in one that is not here goes to the database's own.
+    pub tablespaces: BTreeMap<String, String>,
 }
 
 /// Plans the DDL of a database. Pure: the same catalog and options give the same plan, byte for byte.

@@ -18,7 +18,13 @@ pub(super) async fn check(client: &Client, needs: &DestinationNeeds) -> Result<V
 }
 
 fn judge(existing: &BTreeSet<String>, needs: &DestinationNeeds) -> Vec<Finding> {
-    needs.databases.intersection(existing).filter(|name| !needs.ours.contains(*name)).map(|name| database_exists(name)).collect()
+    let taken =
+        needs.databases.intersection(existing).filter(|name| !needs.ours.contains(*name) && **name != needs.control_database);
+    let mut findings: Vec<Finding> = taken.map(|name| database_exists(name)).collect();
+    if needs.databases.contains(&needs.control_database) {
+        findings.push(control_database(&needs.control_database));
+    }
+    findings
 }
 
 /// The finding about a database whose name is taken on the destination.
@@ -36,6 +42,18 @@ pub fn database_exists(name: &str) -> Finding {
     )
 }
 
+/// The finding about a database of the source that has the control database's name.
+fn control_database(name: &str) -> Finding {
+    database_finding(
+        Severity::Error,
+        name,
+        Code::ReservedName,
+        format!("source: database {}", quote::ident(name)),
+        "this is the name of pg-migrator's control database on the destination",
+        "set control_database to another name, or exclude the database: databases.exclude of the mapping",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,9 +67,27 @@ mod tests {
             subscription_prefix: String::new(),
             databases: set(&["shop", "crm", "new"]),
             ours: set(&["shop"]),
+            control_database: "migrator".to_owned(),
         };
         let findings = judge(&set(&["shop", "crm", "postgres"]), &needs);
         assert_eq!(findings.len(), 1);
         assert_eq!((findings[0].code.as_str(), findings[0].database.as_str()), ("database_exists", "crm"));
+    }
+
+    #[test]
+    fn the_control_database_is_nobody_elses() {
+        let set = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
+        let needs = DestinationNeeds {
+            streams: 1,
+            connections: 1,
+            subscription_prefix: String::new(),
+            databases: set(&["migrator"]),
+            ours: set(&[]),
+            control_database: "migrator".to_owned(),
+        };
+        for existing in [set(&[]), set(&["migrator"])] {
+            let codes: Vec<&str> = judge(&existing, &needs).iter().map(|f| f.code.as_str()).collect();
+            assert_eq!(codes, ["reserved_name"]);
+        }
     }
 }

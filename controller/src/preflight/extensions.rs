@@ -1,6 +1,6 @@
 //! Extensions that the destination must have: ours, and those of the source's databases.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use tokio_postgres::Client;
 
@@ -17,6 +17,22 @@ const DROPPED: [(&str, &str); 7] = [
     ("plpythonu", "PostgreSQL 15 dropped Python 2; move its functions to plpython3u"),
     ("timetravel", "PostgreSQL 12 dropped it; on the source: DROP EXTENSION timetravel;"),
     ("tsearch2", "PostgreSQL 10 dropped it; move its columns to the built-in text search types"),
+];
+
+/// Debian's packages whose name does not follow from the extension's.
+const PACKAGES: [(&str, &str); 12] = [
+    ("address_standardizer", "postgresql-18-postgis-3"),
+    ("pg_cron", "postgresql-18-cron"),
+    ("pg_partman", "postgresql-18-partman"),
+    ("pgaudit", "postgresql-18-pgaudit"),
+    ("pgrouting", "postgresql-18-pgrouting"),
+    ("plperl", "postgresql-plperl-18"),
+    ("plperlu", "postgresql-plperl-18"),
+    ("plpython3u", "postgresql-plpython3-18"),
+    ("pltcl", "postgresql-pltcl-18"),
+    ("postgis", "postgresql-18-postgis-3"),
+    ("postgis_topology", "postgresql-18-postgis-3"),
+    ("vector", "postgresql-18-pgvector"),
 ];
 
 fn failed(source: tokio_postgres::Error) -> Error {
@@ -79,43 +95,75 @@ fn missing(name: &str, reason: String) -> Finding {
 
 /// The extensions of one source database: each must be installable on the destination.
 pub(super) async fn of_database(source: &Client, destination: &Client, database: &str) -> Result<Vec<Finding>, Error> {
-    let rows =
-        source.query("SELECT e.extname::text AS name FROM pg_catalog.pg_extension e ORDER BY 1", &[]).await.map_err(failed)?;
-    let wanted: Vec<String> = rows.iter().map(|row| row.get("name")).collect();
-    let rows =
-        destination.query("SELECT e.name::text AS name FROM pg_catalog.pg_available_extensions e", &[]).await.map_err(failed)?;
-    let available: BTreeSet<String> = rows.iter().map(|row| row.get("name")).collect();
+    let rows = source
+        .query("SELECT e.extname::text AS name, e.extversion AS version FROM pg_catalog.pg_extension e ORDER BY 1", &[])
+        .await
+        .map_err(failed)?;
+    let wanted: Vec<(String, String)> = rows.iter().map(|row| (row.get("name"), row.get("version"))).collect();
+    let rows = destination
+        .query("SELECT e.name::text AS name, e.default_version AS version FROM pg_catalog.pg_available_extensions e", &[])
+        .await
+        .map_err(failed)?;
+    let available =
+        rows.iter().map(|row| (row.get("name"), row.get::<_, Option<String>>("version").unwrap_or_default())).collect();
     Ok(judge_database(&wanted, &available, database))
 }
 
-fn judge_database(wanted: &[String], available: &BTreeSet<String>, database: &str) -> Vec<Finding> {
+fn judge_database(wanted: &[(String, String)], available: &BTreeMap<String, String>, database: &str) -> Vec<Finding> {
     wanted
         .iter()
-        .filter(|name| !available.contains(*name))
-        .map(|name| {
-            database_finding(
-                Severity::Error,
-                database,
-                Code::ExtensionMissing,
-                format!("extension {}", quote::ident(name)),
-                "the destination does not have it: the extension and what uses it can't be made there",
-                fix(name),
-            )
+        .filter_map(|(name, version)| match available.get(name) {
+            None => Some(not_available(name, database)),
+            Some(there) if is_older(there, version) => Some(older(name, version, there, database)),
+            Some(_) => None,
         })
         .collect()
 }
 
+fn not_available(name: &str, database: &str) -> Finding {
+    database_finding(
+        Severity::Error,
+        database,
+        Code::ExtensionMissing,
+        format!("extension {}", quote::ident(name)),
+        "the destination does not have it: the extension and what uses it can't be made there",
+        fix(name),
+    )
+}
+
+fn older(name: &str, version: &str, there: &str, database: &str) -> Finding {
+    database_finding(
+        Severity::Warning,
+        database,
+        Code::ExtensionOlder,
+        format!("extension {}", quote::ident(name)),
+        format!(
+            "the source has version {version}, the destination's machine only {there}: what came in between is missing there"
+        ),
+        format!("{}, in version {version} or later", package(name)),
+    )
+}
+
+/// What to install.
+fn package(name: &str) -> String {
+    let package = PACKAGES.iter().find(|(extension, _)| *extension == name).map_or_else(
+        || format!("a package postgresql-18-{}, or part of postgresql-18", name.replace('_', "-")),
+        |(_, package)| format!("package {package}"),
+    );
+    format!("install it for PostgreSQL 18 on the destination's machine (Debian: {package})")
+}
+
+/// Whether the first of two versions is the lower one: number by number, as `2.10` and `2.9` are meant.
+fn is_older(there: &str, wanted: &str) -> bool {
+    let numbers = |version: &str| -> Vec<u64> {
+        version.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+    };
+    numbers(there) < numbers(wanted)
+}
+
 /// What to do about an extension that can't be made.
 pub(crate) fn fix(name: &str) -> String {
-    DROPPED.iter().find(|(dropped, _)| *dropped == name).map_or_else(
-        || {
-            format!(
-                "install it for PostgreSQL 18 on the destination's machine (Debian: a package postgresql-18-{}, or part of postgresql-18)",
-                name.replace('_', "-")
-            )
-        },
-        |(_, fix)| (*fix).to_owned(),
-    )
+    DROPPED.iter().find(|(dropped, _)| *dropped == name).map_or_else(|| package(name), |(_, fix)| (*fix).to_owned())
 }
 
 /// Whether a finding is about an extension that the destination does not have. That costs what uses the extension, and nothing else.
@@ -142,10 +190,21 @@ mod tests {
 
     #[test]
     fn a_missing_extension_is_named_with_its_fix() {
-        let wanted = ["plpgsql", "adminpack", "pg_cron"].map(str::to_owned);
-        let findings = judge_database(&wanted, &BTreeSet::from(["plpgsql".to_owned()]), "shop");
-        assert_eq!(findings.len(), 2);
+        let wanted = versions(&[("plpgsql", "1.0"), ("adminpack", "2.1"), ("pg_cron", "1.4"), ("pg_stat_kcache", "2.2")]);
+        let findings = judge_database(&wanted, &versions(&[("plpgsql", "1.0")]).into_iter().collect(), "shop");
+        assert_eq!(findings.len(), 3);
         assert!(findings[0].fix.contains("DROP EXTENSION adminpack"));
-        assert!(findings[1].fix.contains("postgresql-18-pg-cron"));
+        assert!(findings[1].fix.contains("postgresql-18-cron"));
+        assert!(findings[2].fix.contains("postgresql-18-pg-stat-kcache"));
+    }
+
+    #[test]
+    fn an_older_extension_is_named_and_a_newer_one_is_not() {
+        let available = versions(&[("postgis", "3.9.1"), ("hstore", "1.8"), ("odd", "1.0-dev")]).into_iter().collect();
+        let codes = |wanted: &[(&str, &str)]| {
+            judge_database(&versions(wanted), &available, "shop").iter().map(|f| f.code.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(codes(&[("postgis", "3.10.0")]), ["extension_older"]);
+        assert!(codes(&[("postgis", "3.9.1"), ("hstore", "1.7"), ("odd", "1.0")]).is_empty());
     }
 }

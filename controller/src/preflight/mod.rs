@@ -2,16 +2,24 @@
 //!
 //! In: open sessions, and plain data about what the migration needs. Out: findings, each with a stable code, the object it is
 //! about and its fix. An error means that what it names can't be migrated as things stand; the rest goes on. Each check
-//! is one file: a query, and a pure function that judges its answer. Nothing here changes anything on any server.
+//! is one file: a query, and a pure function that judges its answer. A check that can't be carried out is a finding itself, and
+//! hides none of the others. Nothing here changes anything on any server.
 
+mod collations;
+mod consumers;
 mod destination_databases;
+mod event_triggers;
 mod extensions;
 mod locale;
+mod names;
 mod not_replicated;
 mod privileges;
 mod reach;
 mod recovery;
 mod replication_slots;
+mod row_security;
+mod source_databases;
+mod storage;
 mod transactions;
 mod versions;
 mod wal_level;
@@ -19,14 +27,16 @@ mod workers;
 
 pub use destination_databases::database_exists;
 pub(crate) use extensions::{fix as extension_fix, is_missing_extension};
+pub use names::check as names;
 pub use reach::reach;
 
 use std::collections::BTreeSet;
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use crate::finding::{Code, Finding, Severity};
-use crate::postgres::{ServerVersion, retry};
+use crate::postgres::{ServerVersion, Session, quote, retry};
 use crate::provision::databases::Definition;
 
 /// A check can't be carried out.
@@ -51,6 +61,8 @@ pub struct SourceNeeds {
     pub connections: usize,
     /// What the names of this mapping's slots begin with: those that are there already are not needed again.
     pub slot_prefix: String,
+    /// The databases that take part.
+    pub databases: BTreeSet<String>,
 }
 
 /// What a mapping needs of its destination.
@@ -66,44 +78,93 @@ pub struct DestinationNeeds {
     pub databases: BTreeSet<String>,
     /// The databases that the ledger says we made: being there is no conflict.
     pub ours: BTreeSet<String>,
+    /// The control database's name, which no migrated database may have.
+    pub control_database: String,
+}
+
+/// What many checks found.
+struct Gathered<'a> {
+    /// The database they are about; empty for an instance.
+    database: &'a str,
+    findings: Vec<Finding>,
+}
+
+impl Gathered<'_> {
+    fn add(&mut self, outcome: Result<Vec<Finding>, Error>) {
+        match outcome {
+            Ok(found) => self.findings.extend(found),
+            Err(error) => self.findings.push(self.failed(&error)),
+        }
+    }
+
+    /// What our role may not look at is worth a warning; anything else may hide an error.
+    fn failed(&self, error: &Error) -> Finding {
+        let (severity, fix) = if error.source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+            (Severity::Warning, "give our role the privilege that the message names, or use a superuser, and check again")
+        } else {
+            (Severity::Error, "mend what the message names, and check again")
+        };
+        database_finding(severity, self.database, Code::CheckFailed, format!("check of {}", error.check), error.to_string(), fix)
+    }
 }
 
 /// Checks a source instance, through any of its databases.
-pub async fn source(client: &Client, version: ServerVersion, needs: &SourceNeeds) -> Result<Vec<Finding>, Error> {
-    let mut findings = versions::source(version);
-    if !findings.is_empty() {
+pub async fn source(client: &Client, version: ServerVersion, needs: &SourceNeeds) -> Vec<Finding> {
+    let mut all = Gathered { database: "", findings: versions::source(version) };
+    if !all.findings.is_empty() {
         // Nothing else can be asked of a server that we do not know.
-        return Ok(findings);
+        return all.findings;
     }
-    findings.extend(recovery::check(client, "source").await?);
-    findings.extend(wal_level::check(client).await?);
-    findings.extend(replication_slots::check(client, needs).await?);
-    findings.extend(privileges::source(client).await?);
-    findings.extend(transactions::check(client).await?);
-    Ok(findings)
+    all.add(recovery::check(client, "source").await);
+    all.add(wal_level::check(client).await);
+    all.add(replication_slots::check(client, needs).await);
+    all.add(privileges::source(client).await);
+    all.add(transactions::check(client).await);
+    all.add(consumers::check(client, &needs.databases).await);
+    all.add(source_databases::check(client).await);
+    all.findings
 }
 
 /// Checks a destination instance, through any of its databases.
-pub async fn destination(client: &Client, version: ServerVersion, needs: &DestinationNeeds) -> Result<Vec<Finding>, Error> {
-    let mut findings = versions::destination(version);
-    if !findings.is_empty() {
-        return Ok(findings);
+pub async fn destination(client: &Client, version: ServerVersion, needs: &DestinationNeeds) -> Vec<Finding> {
+    let mut all = Gathered { database: "", findings: versions::destination(version) };
+    if !all.findings.is_empty() {
+        return all.findings;
     }
-    findings.extend(recovery::check(client, "destination").await?);
-    findings.extend(privileges::destination(client).await?);
-    findings.extend(extensions::ours(client).await?);
-    findings.extend(workers::check(client, needs).await?);
-    findings.extend(destination_databases::check(client, needs).await?);
-    Ok(findings)
+    all.add(recovery::check(client, "destination").await);
+    all.add(privileges::destination(client).await);
+    all.add(extensions::ours(client).await);
+    all.add(workers::check(client, needs).await);
+    all.add(destination_databases::check(client, needs).await);
+    all.findings
 }
 
 /// Checks one database of a source: `source` is connected to it, `destination` to any database of the destination.
-pub async fn database(source: &Client, destination: &Client, definition: &Definition) -> Result<Vec<Finding>, Error> {
-    let mut findings = locale::check(destination, definition).await?;
-    findings.extend(privileges::database(source, &definition.name).await?);
-    findings.extend(extensions::of_database(source, destination, &definition.name).await?);
-    findings.extend(not_replicated::check(source, &definition.name).await?);
-    Ok(findings)
+pub async fn database(source: &Session, destination: &Client, definition: &Definition) -> Vec<Finding> {
+    let name = definition.name.as_str();
+    let mut all = Gathered { database: name, findings: Vec::new() };
+    all.add(locale::check(destination, definition).await);
+    all.add(collations::check(source, destination, definition).await);
+    all.add(privileges::database(source, name).await);
+    all.add(row_security::check(source, name).await);
+    all.add(extensions::of_database(source, destination, name).await);
+    all.add(storage::check(source, name).await);
+    all.add(event_triggers::check(source, name).await);
+    all.add(names::reserved_schemas(source, name).await);
+    all.add(not_replicated::check(source, name).await);
+    all.findings
+}
+
+/// What is told of a session or database that can't be connected to.
+pub fn unreachable(database: &str, reason: &str) -> Finding {
+    database_finding(
+        Severity::Error,
+        database,
+        Code::Unreachable,
+        format!("source: database {}", quote::ident(database)),
+        reason,
+        "give our role CONNECT on it and a line in pg_hba.conf, or exclude it: databases.exclude of the mapping",
+    )
 }
 
 /// A finding about a whole instance.

@@ -84,6 +84,23 @@ pub(super) async fn database(client: &Client, database: &str) -> Result<Vec<Find
             format!("on the source: GRANT CREATE ON DATABASE {} TO {name};", quote::ident(database)),
         ));
     }
+    for (column, code, what, privilege) in [
+        ("schemas", Code::SchemaPrivileges, "schemas", "USAGE ON SCHEMA"),
+        ("sequences", Code::SequencePrivileges, "sequences", "SELECT ON SEQUENCE"),
+    ] {
+        let hidden = row.get::<_, Option<Vec<String>>>(column).unwrap_or_default();
+        if let Some(one) = hidden.first() {
+            let first = &hidden[..hidden.len().min(5)];
+            findings.push(database_finding(
+                Severity::Error,
+                database,
+                code,
+                format!("{} {what}", hidden.len()),
+                format!("the source's role {name} may not look into {}", listed(first, hidden.len() as i64)),
+                format!("on the source: GRANT {privilege} {one} TO {name}; and so on; or use a superuser"),
+            ));
+        }
+    }
     let foreign_tables: i64 = row.get("foreign_tables");
     if foreign_tables > 0 {
         let first: Vec<String> = row.get("first_tables");

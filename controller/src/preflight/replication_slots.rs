@@ -94,6 +94,8 @@ fn judge(room: &Room, needs: &SourceNeeds) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn room() -> Room {
@@ -111,7 +113,7 @@ mod tests {
     }
 
     fn needs(streams: usize, passes: usize) -> SourceNeeds {
-        SourceNeeds { streams, passes, connections: 20, slot_prefix: "pg_migrator_erp".to_owned() }
+        SourceNeeds { streams, passes, connections: 20, slot_prefix: "pg_migrator_erp".to_owned(), databases: BTreeSet::new() }
     }
 
     fn codes(room: &Room, needs: &SourceNeeds) -> Vec<&'static str> {

@@ -104,6 +104,7 @@ mod tests {
             subscription_prefix: "pg_migrator_erp".to_owned(),
             databases: BTreeSet::new(),
             ours: BTreeSet::new(),
+            control_database: String::new(),
         }
     }
 

@@ -7,10 +7,13 @@ use serde_json::json;
 use tokio_postgres::Client;
 
 use super::roles::{self, Fate, RoleStatement, StatementKind};
-use super::{databases, setting};
+use super::tablespaces::Placement;
+use super::{databases, setting, tablespaces};
 use crate::config::{self, RolePolicy};
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side};
+use crate::object;
+use crate::object::parameter::parameter_grants;
 use crate::plan::draft::Part;
 use crate::plan::{ObjectName, Section, Statement};
 use crate::postgres::{self, Endpoint, Session, retry};
@@ -24,9 +27,15 @@ pub enum Error {
     /// The roles can't be read.
     #[error(transparent)]
     Roles(#[from] roles::Error),
+    /// The privileges on parameters can't be read.
+    #[error(transparent)]
+    Parameters(#[from] object::Error),
     /// The databases can't be read.
     #[error(transparent)]
     Databases(#[from] databases::Error),
+    /// The tablespaces can't be read.
+    #[error(transparent)]
+    Tablespaces(#[from] tablespaces::Error),
     /// The destination's variables can't be read.
     #[error(transparent)]
     Setting(#[from] setting::Error),
@@ -85,7 +94,12 @@ pub async fn plan_roles(
         unknown_settings: setting::unknown(destination, &on_source.setting_names()).await?,
         source_version: source.version(),
     };
-    Ok(roles::plan(&on_source, &existing, &options))
+    let mut plan = roles::plan(&on_source, &existing, &options);
+    let parameters = parameter_grants(source, source.version()).await?;
+    let names = parameters.iter().map(|parameter| parameter.name.clone()).collect();
+    let unknown = setting::unknown(destination, &names).await?;
+    roles::plan_parameters(&mut plan, &parameters, &existing.predefined, &unknown);
+    Ok(plan)
 }
 
 /// Brings the destination's roles up to the source's. A role that can't be made is a finding; the others go on.
@@ -106,13 +120,19 @@ pub async fn carry_roles(
         let recorded = match &statement.kind {
             StatementKind::Create => Some((Kind::Role, statement.role.clone())),
             StatementKind::Membership { of } => Some((Kind::Membership, format!("{} in {of}", statement.role))),
-            StatementKind::Alter | StatementKind::Comment | StatementKind::Label | StatementKind::Setting => None,
+            StatementKind::Alter
+            | StatementKind::Comment
+            | StatementKind::Label
+            | StatementKind::Setting
+            | StatementKind::Parameter { .. } => None,
         };
         if let Some((kind, object)) = recorded {
             ledger::record(control, mapping, Side::Destination, "", kind, &object, &json!({})).await?;
         }
         if let Some(finding) = execute(&session, statement).await? {
-            outcome.fates.entry(statement.role.clone()).or_insert((Fate::Failed, None)).1 = Some(finding.reason.clone());
+            if !statement.role.is_empty() {
+                outcome.fates.entry(statement.role.clone()).or_insert((Fate::Failed, None)).1 = Some(finding.reason.clone());
+            }
             outcome.findings.push(finding);
         }
     }
@@ -120,29 +140,42 @@ pub async fn carry_roles(
     Ok(outcome)
 }
 
-/// Executes a statement about a role. The finding shows it without its password.
+/// Executes a statement about a role or a parameter. The finding shows it without its password.
 async fn execute(session: &Session, statement: &RoleStatement) -> Result<Option<Finding>, Error> {
+    let what = match &statement.kind {
+        StatementKind::Parameter { name } => format!("parameter {name}"),
+        _ => format!("role {}", statement.role),
+    };
     match session.batch_execute(statement.sql.expose_secret()).await {
         Ok(()) => Ok(None),
-        Err(source) if retry::is_transient(&source) => Err(Error::Statement { what: format!("role {}", statement.role), source }),
+        Err(source) if retry::is_transient(&source) => Err(Error::Statement { what, source }),
         Err(error) => Ok(Some(Finding {
             severity: Severity::Error,
             database: String::new(),
             code: Code::RoleFailed,
-            object: format!("role {}", statement.role),
+            object: what,
             reason: retry::message(&error),
-            fix: "make the role on the destination by hand as the statement says, or mend what the message names".to_owned(),
+            fix: "do on the destination by hand as the statement says, or mend what the message names".to_owned(),
             statement: Some(statement.printable.clone()),
         })),
     }
 }
 
-/// The definition of one database, and the variables in it that the destination does not know.
+/// The definition of one database, with its placement by the mapping's tablespaces, and the variables in it that the destination
+/// does not know.
 pub async fn definition(
     source: &Client,
     destination: &Client,
+    settings: &config::Mapping,
     name: &str,
 ) -> Result<(databases::Definition, BTreeSet<String>), Error> {
+    let (mut definition, unknown) = unplaced(source, destination, name).await?;
+    let (names, _) = tablespaces::read(source, destination, &settings.tablespaces).await?;
+    definition.placement = Placement::new(definition.tablespace.as_deref(), &names);
+    Ok((definition, unknown))
+}
+
+async fn unplaced(source: &Client, destination: &Client, name: &str) -> Result<(databases::Definition, BTreeSet<String>), Error> {
     let definition =
         databases::read(source).await?.into_iter().find(|d| d.name == name).ok_or_else(|| Error::Gone(name.to_owned()))?;
     let unknown = setting::unknown(destination, &definition.setting_names()).await?;
@@ -193,7 +226,7 @@ pub async fn settle_database(
 
 /// The settings of a database that would have been in the way of the migration, as statements for the cutover.
 pub async fn at_cutover(source: &Client, destination: &Client, name: &str) -> Result<Vec<Statement>, Error> {
-    let (mut definition, unknown) = definition(source, destination, name).await?;
+    let (mut definition, unknown) = unplaced(source, destination, name).await?;
     // At a cutover the source's own value is our write block: what was there before is not carried by this way.
     definition.settings.retain(|s| !s.name.eq_ignore_ascii_case("default_transaction_read_only"));
     Ok(databases::settings_at_cutover(&definition, name, &unknown)

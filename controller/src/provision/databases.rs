@@ -1,6 +1,4 @@
 //! Databases: read from a source, and made on the destination with the same encoding, locale, owner and settings.
-//!
-//! Tablespaces are not carried: everything goes to the destination's default one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -8,6 +6,7 @@ use std::fmt::Write as _;
 use tokio_postgres::{Client, Row};
 
 use super::Setting;
+use super::tablespaces::Placement;
 use crate::finding::{Code, Finding, Severity};
 use crate::postgres::{quote, retry};
 
@@ -88,8 +87,10 @@ pub struct Definition {
     pub connection_limit: i32,
     /// `IS_TEMPLATE`.
     pub is_template: bool,
-    /// Its default tablespace, if it has one of its own. Not carried over.
+    /// Its own tablespace on the source, if that is not the instance's default one.
     pub tablespace: Option<String>,
+    /// Where it and what is in it go on the destination; nothing but the default until that was asked.
+    pub placement: Placement,
     /// COMMENT ON DATABASE.
     pub comment: Option<String>,
     /// Security labels: provider and label.
@@ -146,6 +147,7 @@ fn definition(row: &Row, grants: &mut HashMap<u32, Vec<Grant>>) -> Result<Defini
         connection_limit: row.get("connection_limit"),
         is_template: row.get("is_template"),
         tablespace: row.get("tablespace"),
+        placement: Placement::default(),
         comment: row.get("comment"),
         labels: providers.into_iter().zip(labels).collect(),
         settings: settings.iter().filter_map(|entry| Setting::parse(entry)).collect(),
@@ -173,17 +175,6 @@ impl Definition {
                 statement: None,
             });
         };
-        if let Some(tablespace) = &self.tablespace {
-            find(
-                Severity::Info,
-                Code::TablespaceIgnored,
-                format!(
-                    "it is in tablespace {} on the source, and goes to the destination's default one",
-                    quote::ident(tablespace)
-                ),
-                "nothing; ALTER DATABASE … SET TABLESPACE moves it after the migration",
-            );
-        }
         for setting in self.settings.iter().filter(|s| unknown_settings.contains(&s.name)) {
             find(
                 Severity::Warning,
@@ -228,6 +219,9 @@ pub fn create(definition: &Definition, name: &str) -> String {
     option("LC_CTYPE", &definition.ctype);
     // template0 is small: copying it through the WAL spares the two checkpoints that file_copy asks for.
     option("STRATEGY", "wal_log");
+    if let Some(tablespace) = &definition.placement.database {
+        let _ = write!(sql, " TABLESPACE {}", quote::ident(tablespace));
+    }
     sql
 }
 
@@ -350,6 +344,7 @@ mod tests {
             connection_limit: -1,
             is_template: false,
             tablespace: None,
+            placement: Placement::default(),
             comment: None,
             labels: Vec::new(),
             settings: Vec::new(),

@@ -3,7 +3,7 @@
 //! In: the source's and the destination's shared catalogs, read by `read` functions into plain data. Out: statements and
 //! findings, made by pure functions. [`carry`] executes those of roles and databases, [`schema`] those of a plan, in the order that [`queue`] says;
 //! [`failure`] knows what failed and what is left out for it; [`control`] makes the control database;
-//! [`statistics`] is what the planner knows of the rows.
+//! [`statistics`] is what the planner knows of the rows; [`tablespaces`] says where things go.
 
 pub mod carry;
 pub mod control;
@@ -15,5 +15,6 @@ pub mod roles;
 pub mod schema;
 pub mod setting;
 pub mod statistics;
+pub mod tablespaces;
 
 pub use setting::Setting;

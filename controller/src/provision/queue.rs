@@ -225,7 +225,7 @@ impl Queue {
 /// Whether a statement reads the whole table to build something.
 fn is_build(statement: &Statement) -> bool {
     match statement.object.class {
-        "index" => statement.sql.starts_with("CREATE "),
+        "index" => statement.sql.contains("CREATE "),
         "constraint" => statement.sql.contains(" ADD CONSTRAINT "),
         _ => false,
     }

@@ -2,6 +2,7 @@
 //!
 //! Passwords are carried as the hashes they are, so that everybody's old password goes on working.
 
+mod parameters;
 mod plan;
 
 use std::collections::{BTreeSet, HashMap};
@@ -9,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use secrecy::SecretString;
 use tokio_postgres::{Client, Row};
 
+pub use parameters::plan as plan_parameters;
 pub use plan::{Fate, Options, Policy, RolePlan, RoleStatement, StatementKind, plan};
 
 use super::Setting;

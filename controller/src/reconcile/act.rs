@@ -17,6 +17,7 @@ use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::plan::{self, Plan, Section};
 use crate::postgres::{Session, quote};
 use crate::provision::failure::{Failed, Failures};
+use crate::provision::tablespaces::Placement;
 use crate::provision::{carry, databases, schema};
 use crate::stream::options::{self, Options};
 use crate::stream::{Names, publication, resync, slot, subscription};
@@ -77,8 +78,9 @@ impl Database {
     pub(super) async fn sound(&mut self) -> Result<bool, Error> {
         let name = self.name.clone();
         let control = Arc::clone(&self.context.control);
-        let (definition, _) = carry::definition(self.source().await?, &control, &name).await?;
-        let findings = preflight::database(self.source().await?, &control, &definition).await?;
+        let settings = self.context.settings.clone();
+        let (definition, _) = carry::definition(self.source().await?, &control, &settings, &name).await?;
+        let findings = preflight::database(self.source().await?, &control, &definition).await;
         let (missing, findings): (Vec<_>, Vec<_>) = findings.into_iter().partition(preflight::is_missing_extension);
         let sound = findings.iter().all(|f| f.severity != Severity::Error);
         // A missing extension costs what uses it, and no more: making it will fail, which is told with what needs it.
@@ -92,7 +94,8 @@ impl Database {
     pub(super) async fn create_database(&mut self) -> Result<(), Error> {
         let name = self.name.clone();
         let control = Arc::clone(&self.context.control);
-        let (definition, unknown) = carry::definition(self.source().await?, &control, &name).await?;
+        let (mapping, settings) = (self.context.mapping.clone(), self.context.settings.clone());
+        let (definition, unknown) = carry::definition(self.source().await?, &control, &settings, &name).await?;
         let effect =
             ledger::record(&control, &self.context.mapping, Side::Destination, &name, Kind::Database, &name, &json!({})).await?;
         let temporary = format!("pg_migrator_new_{effect}");
@@ -110,7 +113,6 @@ impl Database {
             .get(0);
         ledger::amend(&control, effect, &json!({ "oid": oid })).await?;
         run(format!("ALTER DATABASE {} RENAME TO {}", quote::ident(&temporary), quote::ident(&name))).await?;
-        let (mapping, settings) = (self.context.mapping.clone(), self.context.settings.clone());
         let findings = carry::settle_database(&mapping, &settings, self.source().await?, &control, &definition, &unknown).await?;
         self.context.board.set_findings(&self.name, "database", findings);
         self.target_is_fresh = true;
@@ -138,7 +140,10 @@ impl Database {
         let policy = self.context.settings.replica_identity;
         let name = self.name.clone();
         let ours: Vec<String> = self.names.iter().map(|names| names.publication.clone()).collect();
-        let plan = Arc::new(read_plan(self.source().await?, &name, &ours, &effects, policy).await?);
+        let (control, settings) = (Arc::clone(&self.context.control), self.context.settings.clone());
+        let (definition, _) = carry::definition(self.source().await?, &control, &settings, &name).await?;
+        let plan = read_plan(self.source().await?, &name, &ours, &effects, policy, &definition.placement).await?;
+        let plan = Arc::new(plan);
         self.context.board.set_findings(&self.name, "plan", plan.findings.clone());
         self.context.board.database(&self.name, |view| view.statements_total = plan.statements.len());
         self.plan = Some(Arc::clone(&plan));
@@ -337,6 +342,7 @@ pub async fn read_plan(
     our_publications: &[String],
     effects: &[SideEffect],
     policy: crate::config::ReplicaIdentityPolicy,
+    placement: &Placement,
 ) -> Result<Plan, Error> {
     let version = source.version();
     let reading = "reading the source's schema";
@@ -350,7 +356,7 @@ pub async fn read_plan(
     let tables = table::read(transaction.client()).await.map_err(Error::doing(reading))?;
     let catalog = object::introspect(transaction.client(), version, our_publications).await?;
     transaction.commit().await.map_err(Error::doing(reading))?;
-    let mut options = plan::Options::default();
+    let mut options = plan::Options { tablespaces: placement.relations.clone(), ..plan::Options::default() };
     let mut left_out = Vec::new();
     for table in &tables {
         let changed = effects.iter().find(|e| {

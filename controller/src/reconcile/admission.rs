@@ -1,7 +1,5 @@
 //! Admission: what is asked before a mapping is begun or gone on with. Nothing here makes anything on a server that is refused.
 
-use std::collections::BTreeSet;
-
 use super::request::{self, Kind, Stage};
 use crate::config::{self, Config};
 use crate::finding::{Code, Finding, Severity};
@@ -9,7 +7,7 @@ use crate::gentle::room;
 use crate::ledger;
 use crate::monitor::projection::{self, Projection};
 use crate::postgres::{Endpoint, Session};
-use crate::provision::control;
+use crate::provision::{control, tablespaces};
 use crate::stream::Names;
 use crate::{cutover, preflight};
 
@@ -66,14 +64,8 @@ impl Mapping {
         let (source, destination) = match preflight::reach(&self.source, &self.destination).await {
             (Ok(source), Ok(destination)) => (source, destination),
             (Err(source), Ok(destination)) => {
-                let needs = preflight::DestinationNeeds {
-                    streams: 0,
-                    connections: 0,
-                    subscription_prefix: String::new(),
-                    databases: BTreeSet::new(),
-                    ours: BTreeSet::new(),
-                };
-                let destination = preflight::destination(&destination, destination.version(), &needs).await?;
+                let destination =
+                    destination_findings(&self.name, &self.control_database, &destination, &[], &[], &self.settings).await;
                 return Ok(Before { source: vec![source], destination });
             }
             (source, Err(destination)) => {
@@ -81,19 +73,18 @@ impl Mapping {
             }
         };
         let selected = databases(&self.source, &source, &self.settings).await?;
-        let mut found = instance_findings(&self.name, &source, &destination, &selected, &[], &self.settings).await?;
+        let mut found = Before {
+            source: source_findings(&self.name, &source, &selected, &[], &self.settings).await,
+            destination: destination_findings(&self.name, &self.control_database, &destination, &selected, &[], &self.settings)
+                .await,
+        };
+        let (_, unplaced) = tablespaces::read(&source, &destination, &self.settings.tablespaces).await?;
+        // There may be a control database all the same, which says so.
+        found.source.extend(unplaced);
         found.source.retain(|f| f.database.is_empty());
         found.destination.retain(|f| f.database.is_empty());
         if selected.is_empty() {
-            found.source.push(Finding {
-                severity: Severity::Error,
-                database: String::new(),
-                code: Code::NoDatabase,
-                object: format!("mapping {}", self.name),
-                reason: "no database of the source is selected".to_owned(),
-                fix: format!("look at [mappings.{}] databases.include and databases.exclude", self.name),
-                statement: None,
-            });
+            found.source.push(no_database(&self.name));
         }
         Ok(found)
     }
@@ -120,6 +111,19 @@ impl Mapping {
     }
 }
 
+/// Nothing to do.
+pub fn no_database(mapping: &str) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        database: String::new(),
+        code: Code::NoDatabase,
+        object: format!("mapping {mapping}"),
+        reason: "no database of the source is selected".to_owned(),
+        fix: format!("look at [mappings.{mapping}] databases.include and databases.exclude"),
+        statement: None,
+    }
+}
+
 /// What the checks of both instances found.
 #[derive(Debug)]
 pub struct Before {
@@ -139,36 +143,60 @@ pub fn endpoints(config: &Config, name: &str, mapping: &config::Mapping, label: 
     (endpoint(&mapping.source), endpoint(&mapping.destination))
 }
 
-/// The checks of both instances. What `effects` or our names say was made by us already needs no room any more.
-pub async fn instance_findings(
+/// The checks of the source instance. What our names say was made by us already needs no room any more.
+pub async fn source_findings(
     mapping: &str,
     source: &Session,
+    selected: &[(u32, String)],
+    effects: &[ledger::SideEffect],
+    settings: &config::Mapping,
+) -> Vec<Finding> {
+    let connections = connections(selected, settings);
+    let needs = preflight::SourceNeeds {
+        streams: streams(mapping, selected, effects, settings),
+        passes: settings.copy_workers.min(selected.len()),
+        connections: settings.max_source_connections.map_or(connections, |limit| limit.min(connections)),
+        slot_prefix: prefix(mapping),
+        databases: selected.iter().map(|(_, name)| name.clone()).collect(),
+    };
+    let mut findings = preflight::source(source, source.version(), &needs).await;
+    findings.extend(room::finding(mapping, settings.max_source_connections, selected.len()));
+    findings
+}
+
+/// The checks of the destination instance. What `effects` or our names say was made by us is no obstacle.
+pub async fn destination_findings(
+    mapping: &str,
+    control_database: &str,
     destination: &Session,
     selected: &[(u32, String)],
     effects: &[ledger::SideEffect],
     settings: &config::Mapping,
-) -> Result<Before, Error> {
-    // Each worker has a session on both sides; a database has two more, and a mapping four.
-    let connections = settings.copy_workers + settings.index_workers + 2 * selected.len() + 4;
-    let prefix = format!("pg_migrator_{mapping}_");
-    let streams =
-        selected.iter().map(|(oid, name)| Names::of_database(mapping, name, *oid, effects, settings.streams).len()).sum();
-    let names: BTreeSet<String> = selected.iter().map(|(_, name)| name.clone()).collect();
-    let ours = effects.iter().filter(|e| e.kind == ledger::Kind::Database).map(|e| e.object.clone()).collect();
-    let at_source = preflight::SourceNeeds {
-        streams,
-        passes: settings.copy_workers.min(selected.len()),
-        connections: settings.max_source_connections.map_or(connections, |limit| limit.min(connections)),
-        slot_prefix: prefix.clone(),
+) -> Vec<Finding> {
+    let needs = preflight::DestinationNeeds {
+        streams: streams(mapping, selected, effects, settings),
+        connections: connections(selected, settings),
+        subscription_prefix: prefix(mapping),
+        databases: selected.iter().map(|(_, name)| name.clone()).collect(),
+        ours: effects.iter().filter(|e| e.kind == ledger::Kind::Database).map(|e| e.object.clone()).collect(),
+        control_database: control_database.to_owned(),
     };
-    let at_destination =
-        preflight::DestinationNeeds { streams, connections, subscription_prefix: prefix, databases: names, ours };
-    let mut findings = preflight::source(source, source.version(), &at_source).await?;
-    findings.extend(room::finding(mapping, settings.max_source_connections, selected.len()));
-    Ok(Before {
-        source: findings,
-        destination: preflight::destination(destination, destination.version(), &at_destination).await?,
-    })
+    preflight::destination(destination, destination.version(), &needs).await
+}
+
+/// What the names of a mapping's slots and subscriptions begin with.
+fn prefix(mapping: &str) -> String {
+    format!("pg_migrator_{mapping}_")
+}
+
+/// The streams of all databases.
+fn streams(mapping: &str, selected: &[(u32, String)], effects: &[ledger::SideEffect], settings: &config::Mapping) -> usize {
+    selected.iter().map(|(oid, name)| Names::of_database(mapping, name, *oid, effects, settings.streams).len()).sum()
+}
+
+/// Each worker has a session on both sides; a database has two more, and a mapping four.
+fn connections(selected: &[(u32, String)], settings: &config::Mapping) -> usize {
+    settings.copy_workers + settings.index_workers + 2 * selected.len() + 4
 }
 
 /// The errors among findings, in words; none if there is none.
@@ -177,6 +205,9 @@ pub(super) fn reasons(findings: &[Finding]) -> Option<String> {
         findings.iter().filter(|f| f.severity == Severity::Error).map(|f| format!("{}: {}", f.object, f.reason)).collect();
     if errors.is_empty() { None } else { Some(errors.join("; ")) }
 }
+
+/// Databases that managed services keep for themselves: nobody else can connect to them.
+const KEPT_BY_PROVIDERS: [&str; 4] = ["azure_maintenance", "azure_sys", "cloudsqladmin", "rdsadmin"];
 
 /// The databases of the source that take part: OID and name. `postgres`, which every instance has, takes part only if
 /// somebody has made something in it.
@@ -195,7 +226,16 @@ pub async fn databases(endpoint: &Endpoint, source: &Session, settings: &config:
         if !settings.databases.selects(&name) {
             continue;
         }
-        if name == "postgres" && !is_used(endpoint, &name).await? {
+        if name == "postgres" {
+            match is_used(endpoint, &name).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                // Where we may not look, the database's own task or check will say why.
+                Err(Error::Connect(error)) if !error.is_transient() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if KEPT_BY_PROVIDERS.contains(&name.as_str()) {
             continue;
         }
         selected.push((oid, name));

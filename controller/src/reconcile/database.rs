@@ -14,13 +14,13 @@ use crate::copy::{Table, pass};
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self};
 use crate::monitor::board::Phase;
+use crate::object;
 use crate::plan::Plan;
 use crate::postgres::{self, Session, retry};
 use crate::provision::{carry, schema};
 use crate::stream::slot;
 use crate::stream::subscription;
 use crate::stream::{Names, publication, resync};
-use crate::{object, preflight};
 
 /// A table that failed is tried again after this long.
 const TABLE_COOLS_FOR: Duration = Duration::from_secs(10);
@@ -58,9 +58,6 @@ pub enum Error {
     /// The definition of the database.
     #[error(transparent)]
     Definition(#[from] carry::Error),
-    /// The checks before the first step.
-    #[error(transparent)]
-    Preflight(#[from] preflight::Error),
     /// The schema.
     #[error(transparent)]
     Schema(#[from] schema::Error),

@@ -21,8 +21,7 @@ use crate::ledger;
 use crate::monitor::board::{Board, Phase};
 use crate::monitor::projection::{self, Projection};
 use crate::postgres::{self, Endpoint, Session, retry};
-use crate::preflight;
-use crate::provision::{carry, control, roles};
+use crate::provision::{carry, control, roles, tablespaces};
 
 /// How long a mapping that was refused waits before it is looked at again.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
@@ -48,12 +47,12 @@ pub enum Error {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
-    /// The checks before the first step.
-    #[error(transparent)]
-    Preflight(#[from] preflight::Error),
     /// The roles.
     #[error(transparent)]
     Roles(#[from] carry::Error),
+    /// The tablespaces.
+    #[error(transparent)]
+    Tablespaces(#[from] tablespaces::Error),
     /// The server ended a session, or went away.
     #[error("the session on the control database was lost")]
     Lost,

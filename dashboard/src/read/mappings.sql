@@ -3,7 +3,7 @@ SELECT m.mapping, m.source, m.destination, m.source_version, m.destination_versi
        extract(epoch FROM m.updated_at - m.started_at)::float8 AS elapsed_seconds,
        extract(epoch FROM m.updated_at)::float8 AS updated_at_seconds,
        extract(epoch FROM clock_timestamp() - m.updated_at)::float8 AS age_seconds,
-       m.controller_running,
+       m.controller_running, m.copy_limit_bytes_per_second, m.slowed_down_by,
        COALESCE(r.ready, false) AS ready,
        COALESCE(r.blockers, '{}') AS blockers
 FROM migrator.mappings m

@@ -109,6 +109,10 @@ pub struct Mapping {
     pub controller_running: bool,
     pub ready: bool,
     pub blockers: Vec<String>,
+    /// Bytes a second that may be copied now; `None` for no limit.
+    pub copy_limit_bytes_per_second: Option<i64>,
+    /// What slows the copy down beside the setting.
+    pub slowed_down_by: Option<String>,
     pub databases: Vec<Database>,
     pub checks: Vec<Check>,
     /// The worst of the open findings, at most [`FINDINGS_SHOWN`].
@@ -138,6 +142,10 @@ pub struct Database {
     pub bytes_per_second: Option<f64>,
     pub lag_bytes: Option<i64>,
     pub wal_retained_bytes: Option<i64>,
+    /// How much it may be; `None` for no limit.
+    pub wal_limit_bytes: Option<i64>,
+    /// When that will be reached at the present pace; `None` for never.
+    pub wal_limit_in_seconds: Option<f64>,
     pub lag_seconds: Option<f64>,
     pub eta_seconds: Option<f64>,
 }
@@ -301,6 +309,8 @@ fn mapping(row: &Row) -> Result<Mapping, BadRow> {
         controller_running: row.try_get("controller_running")?,
         ready: row.try_get("ready")?,
         blockers: row.try_get("blockers")?,
+        copy_limit_bytes_per_second: row.try_get("copy_limit_bytes_per_second")?,
+        slowed_down_by: row.try_get("slowed_down_by")?,
         databases: Vec::new(),
         checks: Vec::new(),
         findings: Vec::new(),
@@ -327,6 +337,8 @@ fn database(row: &Row) -> Result<Database, BadRow> {
         bytes_per_second: row.try_get("bytes_per_second")?,
         lag_bytes: row.try_get("lag_bytes")?,
         wal_retained_bytes: row.try_get("wal_retained_bytes")?,
+        wal_limit_bytes: row.try_get("wal_limit_bytes")?,
+        wal_limit_in_seconds: row.try_get("wal_limit_in_seconds")?,
         lag_seconds: row.try_get("lag_seconds")?,
         eta_seconds: row.try_get("eta_seconds")?,
     })

@@ -22,7 +22,7 @@ pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
 /// A figure of a database: its name, its help, and how to read it.
 type Gauge = (&'static str, &'static str, fn(&Database) -> Option<f64>);
 
-const GAUGES: [Gauge; 11] = [
+const GAUGES: [Gauge; 13] = [
     ("pg_migrator_tables", "Tables to migrate.", |database| Some(database.tables_total as f64)),
     ("pg_migrator_tables_synced", "Tables in step with the source.", |database| Some(database.tables_synced as f64)),
     ("pg_migrator_tables_in_catchup", "Tables being copied or catching up.", |database| Some(database.tables_in_catchup as f64)),
@@ -38,6 +38,12 @@ const GAUGES: [Gauge; 11] = [
     ("pg_migrator_lag_seconds", "Age of the oldest change that is not yet applied.", |database| database.lag_seconds),
     ("pg_migrator_wal_retained_bytes", "WAL that the source keeps for our slots.", |database| {
         database.wal_retained_bytes.map(|bytes| bytes as f64)
+    }),
+    ("pg_migrator_wal_limit_bytes", "How much WAL the source may keep for our slots.", |database| {
+        database.wal_limit_bytes.map(|bytes| bytes as f64)
+    }),
+    ("pg_migrator_wal_limit_reached_in_seconds", "When that will be reached at the present pace.", |database| {
+        database.wal_limit_in_seconds
     }),
     ("pg_migrator_eta_seconds", "Estimated time until the database is in step.", |database| database.eta_seconds),
 ];

@@ -99,7 +99,6 @@ fn tiles(mapping: &Mapping) -> Vec<Tile> {
     let rate: f64 = databases.iter().filter_map(|database| database.bytes_per_second).sum();
     let worst_lag = databases.iter().filter_map(|database| database.lag_bytes).max();
     let oldest = databases.iter().filter_map(|database| database.lag_seconds).reduce(f64::max);
-    let retained = databases.iter().filter_map(|database| database.wal_retained_bytes).max();
     let everything_copied =
         mapping.status.is_copied() || (!databases.is_empty() && databases.iter().all(|database| database.progress() == 1000));
     let findings = mapping.finding_counts;
@@ -109,7 +108,10 @@ fn tiles(mapping: &Mapping) -> Vec<Tile> {
             label: "Copied",
             value: format::bytes(copied),
             note: if rate >= 1.0 && !everything_copied {
-                format!("of about {} · {}/s", format::bytes(total), format::bytes(rate as i64))
+                let limit = mapping.copy_limit_bytes_per_second.map(|limit| format!(", at most {}", format::bytes(limit)));
+                let slowed = mapping.slowed_down_by.as_ref().map(|why| format!("; slowed down: {why}"));
+                let (limit, slowed) = (limit.unwrap_or_default(), slowed.unwrap_or_default());
+                format!("of about {} · {}/s{limit}{slowed}", format::bytes(total), format::bytes(rate as i64))
             } else {
                 format!("of about {}", format::bytes(total))
             },
@@ -135,13 +137,7 @@ fn tiles(mapping: &Mapping) -> Vec<Tile> {
             progress: None,
             trouble: false,
         },
-        Tile {
-            label: "WAL kept on the source",
-            value: retained.map_or_else(|| "–".into(), format::bytes),
-            note: "for our slots".into(),
-            progress: None,
-            trouble: false,
-        },
+        wal_tile(databases),
         Tile {
             label: "Open findings",
             value: format::count(findings.all()),
@@ -155,6 +151,27 @@ fn tiles(mapping: &Mapping) -> Vec<Tile> {
             trouble: findings.error > 0,
         },
     ]
+}
+
+/// Of the database that is nearest to its limit; where there is no limit, of the one that keeps most.
+fn wal_tile(databases: &[crate::read::Database]) -> Tile {
+    let share = |database: &crate::read::Database| {
+        let limit = database.wal_limit_bytes.map_or(f64::MAX, |limit| limit.max(1) as f64);
+        database.wal_retained_bytes.unwrap_or_default() as f64 / limit
+    };
+    let worst = databases.iter().filter(|d| d.wal_retained_bytes.is_some()).max_by(|a, b| share(a).total_cmp(&share(b)));
+    let (kept, limit) = (worst.and_then(|d| d.wal_retained_bytes), worst.and_then(|d| d.wal_limit_bytes));
+    let soon = worst.and_then(|d| d.wal_limit_in_seconds).map(|left| format!(" · all in {}", format::duration(left)));
+    Tile {
+        label: "WAL kept on the source",
+        value: kept.map_or_else(|| "–".into(), format::bytes),
+        note: match limit {
+            Some(limit) => format!("of at most {}{}", format::bytes(limit), soon.unwrap_or_default()),
+            None => "for our slots, without a limit".into(),
+        },
+        progress: kept.zip(limit).map(|(kept, limit)| format::progress(kept, limit, kept >= limit)),
+        trouble: kept.zip(limit).is_some_and(|(kept, limit)| kept >= limit / 10 * 6),
+    }
 }
 
 fn counted(number: i64, noun: &str) -> String {
@@ -229,6 +246,8 @@ mod tests {
             controller_running: true,
             ready: false,
             blockers: Vec::new(),
+            copy_limit_bytes_per_second: None,
+            slowed_down_by: None,
             databases: Vec::new(),
             checks: Vec::new(),
             findings: Vec::new(),

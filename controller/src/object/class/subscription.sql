@@ -15,7 +15,8 @@ SELECT s.subname::text AS name, pg_catalog.pg_get_userbyid(s.subowner)::text AS 
            -- before 16: 'run_as_owner = true',
            CASE WHEN s.suborigin <> 'any' THEN pg_catalog.format('origin = %I', s.suborigin) END, -- since 16
            CASE WHEN s.subfailover THEN 'failover = true' END, -- since 17
-           CASE WHEN s.subsynccommit <> 'off' THEN pg_catalog.format('synchronous_commit = %L', s.subsynccommit) END
+           CASE WHEN s.subsynccommit <> 'off' THEN pg_catalog.format('synchronous_commit = %L', s.subsynccommit) END -- for superusers
+           -- for others: NULL
        ) AS options
 FROM pg_catalog.pg_subscription s
 JOIN pg_catalog.pg_database d ON d.oid = s.subdbid

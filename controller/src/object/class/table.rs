@@ -517,7 +517,7 @@ mod tests {
     #[test]
     fn the_original_replica_identity_comes_back_at_the_cutover() {
         let change = ReplicaIdentityChange { original: ReplicaIdentity::Default, streaming: ReplicaIdentity::Full };
-        let options = Options { replica_identity: HashMap::from([(7, change)]) };
+        let options = Options { replica_identity: HashMap::from([(7, change)]), ..Options::default() };
         let drafts = drafts(&Catalog::new(ServerVersion(150_000)), &options, &object(table()));
         let identity: Vec<_> = drafts.iter().filter(|draft| draft.sql.contains("REPLICA IDENTITY")).collect();
         assert_eq!(identity[0].sql, "ALTER TABLE ONLY \"s\".\"t\"\"1\" REPLICA IDENTITY FULL");

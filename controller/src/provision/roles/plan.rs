@@ -52,6 +52,11 @@ pub enum StatementKind {
     Label,
     /// Sets a variable for it.
     Setting,
+    /// Lets roles set a parameter of the server.
+    Parameter {
+        /// The parameter.
+        name: String,
+    },
     /// Makes it a member of another role: the ledger's kind `membership`.
     Membership {
         /// The other role.

@@ -1,0 +1,149 @@
+//! WAL that piles up on the source for a stream is seen coming, said, and acted on.
+
+use std::time::Duration;
+
+use pg_migrator_tests::controller::{CONTROL, Mapping};
+use pg_migrator_tests::databases::SMALL;
+use pg_migrator_tests::pair::{MAPPING, READY_LIMIT, drained};
+use pg_migrator_tests::{Cluster, ConfigFile, Controller, Error, Pair, Result, compare};
+
+/// More than two segments: the log is kept by segments of 16 MB.
+const LIMIT: u64 = 64_000_000;
+
+fn guarded(pair: &Pair, policy: &str, more: &str) -> ConfigFile {
+    let lines = format!("wal_limit = {LIMIT}\nwal_guard = \"{policy}\"\n{more}");
+    pair.instances().mapping(&Mapping::new(MAPPING, "erp_old", "erp_new").line(&lines))
+}
+
+/// Writes so many megabytes of log that concern no table.
+async fn write_log(source: &Cluster, megabytes: u32) -> Result<()> {
+    let sql = format!(
+        "SELECT count(pg_logical_emit_message(false, 'scenario', repeat('x', 1000000))) FROM generate_series(1, {megabytes})"
+    );
+    source.value("small", &sql).await.map(drop)
+}
+
+/// What the source itself says it keeps for our slot.
+async fn kept(source: &Cluster) -> Result<u64> {
+    let sql = "SELECT max(pg_current_wal_lsn() - restart_lsn)::bigint FROM pg_replication_slots WHERE NOT temporary";
+    let text = source.value("postgres", sql).await?;
+    text.parse().map_err(|_| Error::Broken(format!("the slot keeps {text}")))
+}
+
+#[tokio::test]
+async fn a_slot_that_keeps_too_much_is_told_of_then_dropped_and_a_resync_begins_anew() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    SMALL.load(&pair.source, "small", 1).await?;
+    let mut controller = Controller::started(&guarded(&pair, "alert", ""))?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+
+    // Somebody on the destination is in the stream's way.
+    let blocker = pair.destination.connect("small").await?;
+    let lock = "BEGIN; LOCK TABLE app.people IN SHARE ROW EXCLUSIVE MODE";
+    let locking = |error| Error::Broken(format!("locking: {error}"));
+    blocker.batch_execute(lock).await.map_err(locking)?;
+    pair.source.run("small", "UPDATE app.people SET weight = 1").await?;
+    write_log(&pair.source, 45).await?;
+    let near = "(SELECT count(*) = 1 FROM migrator.findings WHERE code = 'wal_limit_near' AND resolved_at IS NULL)";
+    controller.wait_for(&pair.destination, near, READY_LIMIT).await?;
+    let shown = format!(
+        "(SELECT wal_limit_bytes = {LIMIT} AND wal_retained_bytes BETWEEN {} AND {LIMIT} FROM migrator.databases)",
+        kept(&pair.source).await? * 9 / 10
+    );
+    controller.wait_for(&pair.destination, &shown, READY_LIMIT).await?;
+    let slots = "SELECT count(*) FROM pg_replication_slots";
+    assert_eq!(pair.source.value("postgres", slots).await?, "1", "to tell is not to drop");
+
+    // With the other policy the slot goes.
+    controller.kill()?;
+    let mut controller = Controller::started(&guarded(&pair, "drop_slot", ""))?;
+    write_log(&pair.source, 25).await?;
+    let dropped = "(SELECT d.status = 'problematic' AND f.fix LIKE '%migrator.resync(''erp'', ''small'')%'
+                    FROM migrator.databases d JOIN migrator.findings f USING (mapping, database)
+                    WHERE f.code = 'slot_dropped' AND f.resolved_at IS NULL)";
+    controller.wait_for(&pair.destination, dropped, READY_LIMIT).await?;
+    assert_eq!(pair.source.value("postgres", slots).await?, "0", "nothing is kept any more");
+    let event =
+        "SELECT count(*) FROM migrator.events WHERE level = 'error' AND message LIKE '%was dropped to protect the source%'";
+    assert_eq!(pair.destination.value(CONTROL, event).await?, "1");
+    blocker.batch_execute("ROLLBACK").await.map_err(locking)?;
+
+    // What the stream never saw.
+    let writers = SMALL.write(&pair.source, "small", 1, Duration::from_millis(20)).await?;
+    pair.source.run("small", "DELETE FROM app.people WHERE id % 3 = 0").await?;
+    let one = controller.ask(&["resync", MAPPING, "small.app.people"]).await?;
+    assert_eq!(one.code, 1, "a single table has no stream to go on with: {}", one.stdout);
+    controller.must(&["resync", MAPPING, "small"]).await?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    writers.stop().await?;
+    drained(&pair.source).await?;
+    compare::equal(&pair.source, &pair.destination, "small").await?;
+    controller.must(&["cutover", MAPPING]).await?;
+    controller.must(&["complete", MAPPING]).await?;
+    assert_eq!(pair.source.value("postgres", slots).await?, "0");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_slot_that_the_source_gave_up_is_refused_by_name_and_a_resync_begins_anew() -> Result<()> {
+    let (source, destination) = tokio::try_join!(
+        Cluster::of(15).set("max_slot_wal_keep_size", "48MB").set("max_wal_size", "64MB").start(),
+        Cluster::start(18)
+    )?;
+    let pair = Pair { source, destination };
+    SMALL.load(&pair.source, "small", 1).await?;
+    let mut controller = Controller::started(&pair.config())?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    let limit = "(SELECT wal_limit_bytes = 48 * 1048576 FROM migrator.databases)";
+    controller.wait_for(&pair.destination, limit, READY_LIMIT).await?;
+    let blocker = pair.destination.connect("small").await?;
+    let locking = |error| Error::Broken(format!("locking: {error}"));
+    blocker.batch_execute("BEGIN; LOCK TABLE app.people IN SHARE ROW EXCLUSIVE MODE").await.map_err(locking)?;
+    pair.source.run("small", "UPDATE app.people SET weight = 1").await?;
+    write_log(&pair.source, 120).await?;
+    pair.source.run("postgres", "CHECKPOINT").await?;
+    blocker.batch_execute("ROLLBACK").await.map_err(locking)?;
+    let lost = "(SELECT count(*) = 1 FROM migrator.findings WHERE code = 'slot_lost' AND resolved_at IS NULL)";
+    controller.wait_for(&pair.destination, lost, READY_LIMIT).await?;
+    pair.source.run("small", "UPDATE app.people SET weight = 2").await?;
+    controller.must(&["resync", MAPPING, "small"]).await?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    drained(&pair.source).await?;
+    compare::equal(&pair.source, &pair.destination, "small").await.map(drop)
+}
+
+#[tokio::test]
+async fn copying_waits_for_the_stream_while_too_much_is_kept_and_then_goes_on() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    SMALL.load(&pair.source, "small", 1).await?;
+    // About 1 MB each: at the rate below, half a second.
+    pair.source
+        .run(
+            "small",
+            "DO $$ BEGIN FOR n IN 1..30 LOOP
+                 EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY, t text)', n);
+                 EXECUTE format('INSERT INTO t%s SELECT i, repeat(md5(i::text), 32) FROM generate_series(1, 1000) i', n);
+             END LOOP; END $$",
+        )
+        .await?;
+    let mut controller = Controller::started(&guarded(&pair, "slow_down", "rate_limit = \"2MB\""))?;
+    let some = "(SELECT tables_in_catchup > 2 FROM migrator.databases)";
+    controller.wait_for(&pair.destination, some, READY_LIMIT).await?;
+    write_log(&pair.source, 50).await?;
+    let held = "(SELECT waiting_for LIKE 'the stream to catch up%' AND tables_synced < tables_total FROM migrator.databases)";
+    controller.wait_for(&pair.destination, held, READY_LIMIT).await?;
+    // A slot's log is let go when the source notes down which transactions run, as a checkpoint does.
+    let goes_on = "(SELECT count(*) > 0 FROM migrator.events WHERE message = 'copying goes on' AND database = 'small')";
+    for _ in 0..60 {
+        pair.source.run("postgres", "CHECKPOINT").await?;
+        if pair.destination.value(CONTROL, &format!("SELECT {goes_on}")).await? == "t" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    assert_eq!(pair.destination.value(CONTROL, &format!("SELECT {goes_on}")).await?, "t");
+    assert!(kept(&pair.source).await? < LIMIT);
+    drained(&pair.source).await?;
+    compare::equal(&pair.source, &pair.destination, "small").await.map(drop)
+}
