@@ -11,6 +11,7 @@
 //! - [`compare`] and [`dump_diff`] are the oracles. They are independent of pg-migrator's code: the servers count and
 //!   hash their own rows, and `pg_dump` describes the schemas.
 //! - [`faults`] has rounds in which something goes wrong on purpose.
+//! - [`schema`] carries a schema with our plan and nothing else of us.
 //! - [`bench`] measures it beside the other ways of moving a database.
 //! - [`browser`] and [`http`] look at the dashboard.
 
@@ -27,6 +28,7 @@ pub mod findings;
 pub mod fixtures;
 pub mod http;
 pub mod pair;
+pub mod schema;
 pub mod workload;
 
 pub use cluster::Cluster;

@@ -223,6 +223,9 @@ codes! {
         SettingUnknown "setting_unknown" [Warning]:
             "A role or database sets a parameter that version 18 does not have; it is left out."
             => "Look in the release notes for what took its place.";
+        SettingRefused "setting_refused" [Error]:
+            "A role or database sets a parameter to a value that version 18 does not take."
+            => "Set it to a value that both versions take, or reset it.";
         DatabaseSettingFailed "database_setting_failed" [Error]:
             "A setting, grant or comment of a database failed on the destination."
             => "Execute the statement by hand after mending what the message names.";
@@ -249,6 +252,15 @@ codes! {
         RemovedType "removed_type" [Error]:
             "A column or function has a type that version 18 does not have."
             => "Change the type on the source.";
+        RemovedOperator "removed_operator" [Error]:
+            "A definition uses an operator that version 18 does not have."
+            => "Use what took its place, as the finding says.";
+        OidColumn "oid_column" [Error]:
+            "A definition uses the hidden column oid of a table made WITH OIDS."
+            => "Copy the hidden column to an ordinary one, and use that.";
+        ConversionFunction "conversion_function" [Error]:
+            "A conversion between encodings is made of a function of the user's, whose arguments have changed in version 14."
+            => "Make function and conversion on the destination by hand.";
         RemovedName "removed_name" [Warning]:
             "A definition uses a name that the catalogs of version 18 do not have."
             => "Change the definition on the source to what both versions have.";

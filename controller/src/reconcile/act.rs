@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Context;
 use super::database::{Database, Error};
 use super::decide::Refusal;
-use super::fill::telling_blockers;
+use super::fill::{take_permits, telling_blockers};
 use super::isolate::Detached;
 use super::watch::Watcher;
 use crate::copy::table;
@@ -16,6 +16,7 @@ use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::plan::{self, Plan, Section};
 use crate::postgres::{Session, quote};
+use crate::provision::before_data::before_data;
 use crate::provision::failure::{Failed, Failures};
 use crate::provision::tablespaces::Placement;
 use crate::provision::{carry, databases, schema};
@@ -158,11 +159,17 @@ impl Database {
         let board = self.context.board.clone();
         let name = self.name.clone();
         board.database(&name, |view| view.statements_done = 0);
-        let session = self.destination().await?;
-        let mut failures = schema::before_data(session, &name, &plan.statements, |n| {
+        let (permits, workers) = take_permits(&self.context.build_permits, self.context.settings.index_workers).await;
+        let mut helpers = Vec::new();
+        for _ in 1..workers {
+            helpers.push(schema::session(&self.context.destination, &name).await?);
+        }
+        let sessions: Vec<&Session> = std::iter::once(self.destination().await?).chain(&helpers).collect();
+        let mut failures = before_data(&sessions, &name, &plan.statements, |n| {
             board.database(&name, |view| view.statements_done += n);
         })
         .await?;
+        drop((permits, helpers));
         // A restarted controller must know of what is missing: the catalogs do not tell why.
         self.remember_failed(&failures.record(&plan.statements)).await?;
         board.set_findings(&name, "schema", failures.findings(&name, &plan.statements, Section::BeforeData));
@@ -230,10 +237,11 @@ impl Database {
         let (control, mapping) = (Arc::clone(&self.context.control), self.context.mapping.clone());
         let destination = table::read(self.destination().await?).await.map_err(Error::doing("reading the tables made"))?;
         let made: HashSet<(String, String)> = destination.into_iter().map(|t| (t.schema, t.name)).collect();
-        let source = self.source().await?;
-        let mut tables = table::read(source).await.map_err(Error::doing("reading the source's tables"))?;
+        let tables = self.tables().await?;
         // A table whose statement failed has its finding; the others go on.
-        tables.retain(|t| made.contains(&(t.schema.clone(), t.name.clone())));
+        let made = |t: &&table::Table| made.contains(&(t.schema.clone(), t.name.clone()));
+        let tables: Vec<table::Table> = tables.iter().filter(made).cloned().collect();
+        let source = self.source().await?;
         let outcome = publication::ensure(source, &control, &mapping, &name, &names, &tables, policy).await?;
         self.context.board.set_findings(&name, "publication", outcome.refused.into_values().collect());
         self.published = true;

@@ -193,6 +193,7 @@ impl Database {
     fn fail(&mut self, error: &Error) {
         self.source = None;
         self.destination = None;
+        self.tables = None;
         // What a server has lost with its last moments is found out by looking again.
         self.built = false;
         self.finished = false;

@@ -20,6 +20,8 @@ use crate::stream::{Names, options, publication};
 
 /// Schemas are compared, and the source's tables read again, at every so manieth tick: it reads whole catalogs.
 const SLOW_TICKS: u64 = 15;
+/// While the stream is behind, so many of those looks are put off.
+const SLOW_LOOKS_PUT_OFF: u64 = 4;
 /// Up to so many sequences are carried over at every tick; more of them at the slow ticks.
 const SEQUENCES_AT_EVERY_TICK: usize = 500;
 /// So many names are told of what is amiss.
@@ -29,6 +31,8 @@ const NAMES_TOLD: usize = 5;
 #[derive(Debug, Default)]
 pub struct Watcher {
     ticks: u64,
+    /// Slow looks that are still to be taken.
+    slow_looks_due: u64,
     clock: Clock,
     /// The marker that has not come through yet: its end, and when it was emitted.
     marker: Option<(Lsn, Instant)>,
@@ -167,7 +171,7 @@ impl Watcher {
     pub async fn tick(&mut self, stream: &Stream<'_>, statements_open: usize) -> Result<Outcome, tokio_postgres::Error> {
         let Stream { context, database, names, subscriptions, source, destination } = *stream;
         let now = Instant::now();
-        let slow = self.ticks.is_multiple_of(SLOW_TICKS);
+        self.slow_looks_due += u64::from(self.ticks.is_multiple_of(SLOW_TICKS));
         self.ticks += 1;
 
         let workers = Workers::look(destination, subscriptions).await?;
@@ -194,9 +198,15 @@ impl Watcher {
         }
         self.note_lag(now, lag.bytes, context.settings.max_lag_bytes);
         self.note_errors(now, workers.errors());
+        // A backlog has the servers to itself for a while.
+        let is_behind = lag.bytes > context.settings.max_lag_bytes && self.slow_looks_due <= SLOW_LOOKS_PUT_OFF;
+        let slow = self.slow_looks_due > 0 && !is_behind;
+        if slow {
+            self.slow_looks_due = 0;
+        }
 
         let was_in_step = self.in_step();
-        if slow || !was_in_step {
+        if slow || !was_in_step || self.states.is_empty() {
             let mut states = HashMap::new();
             for subscription in subscriptions {
                 states.extend(subscription::tables(destination, *subscription).await?);
