@@ -22,7 +22,7 @@ use crate::reconcile::{Context, act, admission, database, mapping, watch};
 use crate::stream::sequences::{self, Carry};
 use crate::stream::slot::{self, Slot};
 use crate::stream::subscription::{self, TableState};
-use crate::stream::{Names, publication};
+use crate::stream::{Names, options, publication};
 
 mod beside;
 pub mod block;
@@ -268,6 +268,11 @@ async fn still_equal(context: &Context, candidate: &Candidate) -> Result<(), Err
         let Some(found) = found.filter(|s| s.enabled) else {
             return Err(Error::NotReady { database: candidate.name.clone(), why: "its stream is not running".to_owned() });
         };
+        let suspects = options::unsafe_in_binary(&candidate.source, names).await.map_err(failed(looking, candidate))?;
+        if found.binary && !suspects.is_empty() {
+            let why = "columns were added that can't travel in the binary form that its stream has".to_owned();
+            return Err(Error::NotReady { database: candidate.name.clone(), why });
+        }
         states.extend(subscription::tables(&candidate.destination, found.oid).await.map_err(failed(looking, candidate))?);
     }
     let lagging: Vec<String> =

@@ -359,6 +359,9 @@ impl Database {
                 return Ok(());
             }
             self.show_riddles();
+            if let Outcome::Unsafe(stream) = outcome {
+                return self.leave_binary(stream).await;
+            }
             if let Outcome::Failing(stream) = outcome
                 && !self.is_riddle(stream)
             {
