@@ -14,6 +14,8 @@ OLD_PREFIX="$CACHE/old"
 PGRX_VERSION="0.18.0"
 # Where this project's cargo-pgrx lives: pinned, and out of the way of one the user may have.
 PGRX_ROOT="$CACHE/cargo-pgrx-$PGRX_VERSION"
+# Programs that the benchmark compares with.
+PEERS="$CACHE/peers"
 # The user that runs test and demo servers when we are root (postgres refuses to run as root).
 SERVER_USER="${PG_MIGRATOR_SERVER_USER:-postgres}"
 OLD_MAJORS="10 11 12 13 14 16 17"

@@ -10,6 +10,7 @@ pub mod pass;
 pub mod pipe;
 pub mod schedule;
 pub mod table;
+mod together;
 mod worker;
 
 pub use table::{ReplicaIdentity, Table};

@@ -63,7 +63,7 @@ pub async fn run(
 }
 
 /// Passes on, in chunks, what the driver gives row by row.
-async fn gather(
+pub(super) async fn gather(
     mut rows: Pin<&mut CopyOutStream>,
     mut sink: Pin<&mut CopyInSink<Bytes>>,
     progress: &Progress,

@@ -1,7 +1,7 @@
 //! The order of a pass: what takes longest from the start of its copy to the end of its last index is begun first, so that no
 //! worker is left with it at the end.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::part::{self, Range, Split};
@@ -12,9 +12,16 @@ use super::table::Table;
 pub enum Job {
     /// A whole table.
     Table(Table),
+    /// Small tables of one schema and owner, in one transaction.
+    Tables(Vec<Table>),
     /// A part of one.
     Part(Arc<Split>, Range),
 }
+
+/// A table up to this size is copied together with others: rows that are a few packets.
+const SMALL: i64 = 64 << 10;
+/// So many of them: each keeps a few locks on both sides until all are copied.
+const TOGETHER: usize = 32;
 
 /// The jobs of a pass that nobody has begun.
 #[derive(Debug, Default)]
@@ -26,7 +33,16 @@ impl Queue {
         tables.sort_by_key(|t| std::cmp::Reverse(work(t)));
         let total = tables.iter().map(|t| t.bytes).sum();
         let mut jobs = VecDeque::with_capacity(tables.len());
+        let mut small: HashMap<(String, String), Vec<Table>> = HashMap::new();
         for table in tables {
+            if table.bytes <= SMALL && split_above.is_none_or(|limit| table.bytes as u64 <= limit) {
+                let batch = small.entry((table.schema.clone(), table.owner.clone())).or_default();
+                batch.push(table);
+                if batch.len() == TOGETHER {
+                    jobs.push_back(Job::Tables(std::mem::take(batch)));
+                }
+                continue;
+            }
             let parts = part::count(table.bytes, total, workers, split_above);
             match block_size {
                 Some(block_size) if parts > 1 && !table.columns.is_empty() => {
@@ -36,6 +52,9 @@ impl Queue {
                 _ => jobs.push_back(Job::Table(table)),
             }
         }
+        let mut rest: Vec<Vec<Table>> = small.into_values().filter(|batch| !batch.is_empty()).collect();
+        rest.sort_by_key(|batch| std::cmp::Reverse(batch.len()));
+        jobs.extend(rest.into_iter().map(Job::Tables));
         Self(jobs)
     }
 
@@ -57,12 +76,12 @@ impl Queue {
                 // Its table will be copied anew.
                 Job::Part(split, _) if split.is_given_up() => {}
                 Job::Part(split, _) if only_begun && !split.is_begun() => {}
-                Job::Table(_) if only_begun => {}
+                Job::Table(_) | Job::Tables(_) if only_begun => {}
                 Job::Part(split, _) => {
                     split.begin();
                     return Some(job);
                 }
-                Job::Table(_) => return Some(job),
+                Job::Table(_) | Job::Tables(_) => return Some(job),
             }
         }
         None
@@ -86,10 +105,11 @@ mod tests {
     fn names(mut queue: Queue, only_begun: bool) -> Vec<String> {
         let mut names = Vec::new();
         while let Some(job) = queue.take(only_begun) {
-            names.push(match job {
-                Job::Table(t) => t.name,
-                Job::Part(split, _) => split.table.name.clone(),
-            });
+            match job {
+                Job::Table(t) => names.push(t.name),
+                Job::Tables(tables) => names.extend(tables.into_iter().map(|t| t.name)),
+                Job::Part(split, _) => names.push(split.table.name.clone()),
+            }
         }
         names
     }
@@ -117,6 +137,21 @@ mod tests {
         let Some(Job::Part(split, _)) = queue.take(false) else { panic!("a part comes first") };
         assert!(split.is_begun());
         assert_eq!(names(queue, true), ["large", "large"]);
+    }
+
+    #[test]
+    fn small_tables_of_one_owner_go_together_after_the_others() {
+        let mut tables: Vec<Table> = (0..TOGETHER + 3).map(|i| table(&format!("t{i}"), 8192, 1)).collect();
+        tables.push(Table { owner: "another".into(), ..table("theirs", 8192, 1) });
+        tables.push(table("large", 1 << 20, 1));
+        let mut queue = Queue::new(tables, 2, None, Some(8192));
+        let sizes: Vec<usize> = std::iter::from_fn(|| queue.take(false))
+            .map(|job| match job {
+                Job::Tables(tables) => tables.len(),
+                Job::Table(_) | Job::Part(..) => 0,
+            })
+            .collect();
+        assert_eq!(sizes, [0, TOGETHER, 3, 1]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::pass::{Error, Event, Settings};
 use super::pipe::{self, Progress};
 use super::schedule::{Job, Queue};
 use super::table::Table;
+use super::together;
 use crate::gentle::rate::Limiter;
 use crate::postgres::{Lsn, Session, quote, retry};
 use crate::provision::statistics;
@@ -28,14 +29,14 @@ pub(super) struct Worker {
 }
 
 /// Whether a failure is the table's own or breaks the worker.
-enum Failure {
+pub(super) enum Failure {
     Table(String),
     Session(Error),
 }
 
 impl Failure {
     /// A statement that failed while a table was worked on: the table's fault, unless it may go well the next time.
-    fn of(source: tokio_postgres::Error, doing: &'static str) -> Self {
+    pub fn of(source: tokio_postgres::Error, doing: &'static str) -> Self {
         if retry::is_loss_of_session(&source) {
             Self::Session(Error::Session { doing, source })
         } else {
@@ -45,9 +46,9 @@ impl Failure {
 }
 
 /// A worker with its sessions.
-struct Sessions {
-    reader: Session,
-    writer: Loader,
+pub(super) struct Sessions {
+    pub reader: Session,
+    pub writer: Loader,
     statistics: statistics::Reader,
     /// Schema and name of tables that others refer to.
     referenced: HashSet<(String, String)>,
@@ -65,21 +66,8 @@ impl Worker {
         let mut sessions = Sessions { reader, writer, statistics, referenced };
         while let Some(job) = self.next() {
             match job {
-                Job::Table(table) => {
-                    let progress = Arc::new(Progress::default());
-                    self.tell(Event::Started(table.clone(), Arc::clone(&progress)));
-                    match self.copy(&mut sessions, &table, &progress).await {
-                        Ok(rows) => {
-                            tracing::debug!(table = table.label(), rows, "copied and attached");
-                            self.tell(Event::Attached(table, self.lsn));
-                        }
-                        Err(Failure::Table(reason)) => {
-                            sessions.roll_back().await?;
-                            self.tell(Event::Failed(table, reason));
-                        }
-                        Err(Failure::Session(error)) => return Err(error),
-                    }
-                }
+                Job::Table(table) => self.table(&mut sessions, table).await?,
+                Job::Tables(tables) => self.tables(&mut sessions, tables).await?,
                 Job::Part(split, range) => {
                     if range.is_first() {
                         self.tell(Event::Started(split.table.clone(), Arc::clone(&split.progress)));
@@ -107,6 +95,49 @@ impl Worker {
         }
         // The reader's transaction has nothing to commit, and ending it lets the source's vacuum go on.
         sessions.reader.batch_execute("ROLLBACK").await.map_err(|source| Error::Session { doing: "ending the snapshot", source })
+    }
+
+    async fn table(&self, sessions: &mut Sessions, table: Table) -> Result<(), Error> {
+        let progress = Arc::new(Progress::default());
+        self.tell(Event::Started(table.clone(), Arc::clone(&progress)));
+        match self.copy(sessions, &table, &progress).await {
+            Ok(rows) => {
+                tracing::debug!(table = table.label(), rows, "copied and attached");
+                self.tell(Event::Attached(table, self.lsn));
+            }
+            Err(Failure::Table(reason)) => {
+                sessions.roll_back().await?;
+                self.tell(Event::Failed(table, reason));
+            }
+            Err(Failure::Session(error)) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Small tables in one transaction, or if that does not succeed, one by one.
+    async fn tables(&self, sessions: &mut Sessions, tables: Vec<Table>) -> Result<(), Error> {
+        let begun: Vec<(Table, Arc<Progress>)> = tables.into_iter().map(|table| (table, Arc::default())).collect();
+        for (table, progress) in &begun {
+            self.tell(Event::Started(table.clone(), Arc::clone(progress)));
+        }
+        let attach: String = begun.iter().map(|(table, _)| self.attach(table)).collect();
+        match together::copy(sessions, &begun, &attach, &self.settings.gentle.rate).await {
+            Ok(()) => {
+                tracing::debug!(tables = begun.len(), "copied and attached");
+                for (table, _) in begun {
+                    self.tell(Event::Attached(table, self.lsn));
+                }
+            }
+            Err(Failure::Table(reason)) => {
+                tracing::debug!(reason, "copying small tables one by one");
+                sessions.roll_back().await?;
+                for (table, _) in begun {
+                    self.table(sessions, table).await?;
+                }
+            }
+            Err(Failure::Session(error)) => return Err(error),
+        }
+        Ok(())
     }
 
     fn next(&self) -> Option<Job> {
@@ -290,22 +321,32 @@ async fn referenced(writer: &Session) -> Result<HashSet<(String, String)>, tokio
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
+/// Whose failure it is when rows could not be moved.
+pub(super) fn pipe_failure(error: pipe::Error) -> Failure {
+    match error {
+        pipe::Error::Source(source) | pipe::Error::Destination(source) if retry::is_loss_of_session(&source) => {
+            Failure::Session(Error::Session { doing: "moving rows", source })
+        }
+        error => Failure::Table(error.to_string()),
+    }
+}
+
 impl Sessions {
     fn emptying(&self, table: &Table) -> Emptying {
         if self.referenced.contains(&(table.schema.clone(), table.name.clone())) { Emptying::Delete } else { Emptying::Truncate }
     }
 
     /// Opens a transaction on the destination, as the table's owner. The source's transaction has its savepoint from the beginning.
-    async fn begin(&self, owner: &AsOwner) -> Result<(), Failure> {
+    pub async fn begin(&self, owner: &AsOwner) -> Result<(), Failure> {
         self.writer.begin(owner).await.map_err(|source| Failure::of(source, "becoming the owner"))
     }
 
     /// Becomes ourselves again.
-    async fn leave(&self) -> Result<(), Failure> {
+    pub async fn leave(&self) -> Result<(), Failure> {
         self.writer.leave().await.map_err(|source| Failure::of(source, "becoming ourselves again"))
     }
 
-    async fn write(&self, statements: &str) -> Result<(), Failure> {
+    pub async fn write(&self, statements: &str) -> Result<(), Failure> {
         self.writer.batch_execute(statements).await.map_err(|source| Failure::of(source, "writing"))
     }
 
@@ -327,15 +368,10 @@ impl Sessions {
     }
 
     async fn pipe(&self, copy_to: &str, copy_from: &str, progress: &Progress, rate: &Limiter) -> Result<u64, Failure> {
-        pipe::run(&self.reader, copy_to, &self.writer, copy_from, progress, rate).await.map_err(|error| match error {
-            pipe::Error::Source(source) | pipe::Error::Destination(source) if retry::is_loss_of_session(&source) => {
-                Failure::Session(Error::Session { doing: "moving rows", source })
-            }
-            error => Failure::Table(error.to_string()),
-        })
+        pipe::run(&self.reader, copy_to, &self.writer, copy_from, progress, rate).await.map_err(pipe_failure)
     }
 
-    async fn end_reading(&self) -> Result<(), Failure> {
+    pub async fn end_reading(&self) -> Result<(), Failure> {
         self.reader
             // Not RELEASE: this gives the table's lock back, so that nobody on the source waits for the rest of the pass.
             .batch_execute("ROLLBACK TO SAVEPOINT copy")
@@ -353,16 +389,21 @@ impl Sessions {
     /// table look empty to older snapshots (<https://www.postgresql.org/docs/current/mvcc-caveats.html>), so what was
     /// read says nothing. `pg_class` is read under the snapshot, the function looks at what is there now.
     async fn was_rewritten(&self, table: &Table) -> Result<bool, Failure> {
+        self.were_rewritten(&[table.oid]).await
+    }
+
+    /// Whether any of the tables has got another file, or is gone.
+    pub async fn were_rewritten(&self, tables: &[u32]) -> Result<bool, Failure> {
         let row = self
             .reader
-            .query_opt(
-                "SELECT c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid::regclass)
-                 FROM pg_catalog.pg_class c WHERE c.oid = $1",
-                &[&table.oid],
+            .query_one(
+                "SELECT count(*) FROM pg_catalog.pg_class c
+                 WHERE c.oid = ANY ($1) AND c.relfilenode IS NOT DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid::regclass)",
+                &[&tables],
             )
             .await
             .map_err(|source| Failure::of(source, "looking for a table's file"))?;
-        Ok(row.is_none_or(|row| row.get(0)))
+        Ok(row.get::<_, i64>(0) != tables.len() as i64)
     }
 
     /// The file on the source that holds a table's rows now, whatever the snapshot sees.
@@ -375,7 +416,7 @@ impl Sessions {
         row.get::<_, Option<u32>>(0).ok_or_else(|| Failure::Table("the table is no longer on the source".to_owned()))
     }
 
-    async fn as_owner(&mut self, table: &Table) -> Result<AsOwner, Failure> {
+    pub async fn as_owner(&mut self, table: &Table) -> Result<AsOwner, Failure> {
         let owner = self.writer.as_owner(&table.schema, &table.owner).await;
         owner.map_err(|source| Failure::of(source, "looking at the owner"))
     }

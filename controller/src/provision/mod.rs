@@ -1,10 +1,12 @@
 //! What must be on the destination before any row: roles, databases, schema.
 //!
 //! In: the source's and the destination's shared catalogs, read by `read` functions into plain data. Out: statements and
-//! findings, made by pure functions. [`carry`] executes those of roles and databases, [`schema`] those of a plan, in the order that [`queue`] says;
+//! findings, made by pure functions. [`carry`] executes those of roles and databases, [`before_data`] and [`schema`] those of a plan, the latter in the
+//! order that [`queue`] says;
 //! [`failure`] knows what failed and what is left out for it; [`control`] makes the control database;
 //! [`statistics`] is what the planner knows of the rows; [`tablespaces`] says where things go.
 
+pub mod before_data;
 pub mod carry;
 pub mod control;
 pub mod databases;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use tokio::sync::mpsc;
 
+use super::before_data::before_data;
 use super::databases::{self, Definition};
 use super::failure::Failures;
 use super::schema;
@@ -75,7 +76,7 @@ async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<F
         })
         .collect();
     let session = schema::session(destination, scratch).await?;
-    let mut failures = schema::before_data(&session, scratch, &statements, |_| {}).await?;
+    let mut failures = before_data(&[&session], scratch, &statements, |_| {}).await?;
     drop(session);
     for &section in &SECTIONS[1..] {
         let (signals, mut signalled) = mpsc::unbounded_channel();

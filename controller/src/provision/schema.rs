@@ -1,4 +1,4 @@
-//! Executing a plan: the part before the data in order and in batches, the rest as a graph on several sessions.
+//! Executing a plan: sessions for DDL, and what comes after the data, as a graph on several of them.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub enum Error {
 }
 
 /// So many statements share a transaction: one by one, commits are most of the work; all in one, the lock table runs over.
-const BATCH: usize = 200;
+pub(super) const BATCH: usize = 200;
 /// So often a statement that collides with another session's is run again.
 const COLLISIONS: u32 = 20;
 
@@ -56,44 +56,6 @@ pub async fn session(destination: &Endpoint, database: &str) -> Result<Session, 
         .await
         .map_err(|source| Error::Session { database: database.to_owned(), source })?;
     Ok(session)
-}
-
-/// Executes the statements before the data, in their order. A failure fails its statement and what needs it, and nothing else.
-pub async fn before_data(
-    session: &Session,
-    database: &str,
-    statements: &[Statement],
-    mut done: impl FnMut(usize),
-) -> Result<Failures, Error> {
-    let mut failures = Failures::default();
-    let broken = |source| Error::Session { database: database.to_owned(), source };
-    let before: Vec<usize> = (0..statements.len()).filter(|i| statements[*i].section == Section::BeforeData).collect();
-    for batch in before.chunks(BATCH) {
-        let open: Vec<usize> = batch.iter().copied().filter(|i| !failures.leaves_out(statements, *i)).collect();
-        let text: Vec<&str> = open.iter().map(|i| statements[*i].executable()).collect();
-        // The newline ends a comment that a view or function may end with.
-        let together = format!("BEGIN;\n{}\n;COMMIT", text.join("\n;\n"));
-        if let Err(error) = session.batch_execute(&together).await {
-            if session.is_closed() {
-                return Err(broken(error));
-            }
-            session.batch_execute("ROLLBACK").await.map_err(broken)?;
-            for index in open {
-                if failures.leaves_out(statements, index) {
-                    continue;
-                }
-                if let Err(error) = session.batch_execute(statements[index].executable()).await {
-                    if retry::is_transient(&error) {
-                        return Err(broken(error));
-                    }
-                    failures.fail(index, retry::message(&error));
-                }
-            }
-        }
-        done(batch.len());
-    }
-    flush(session, database).await?;
-    Ok(failures)
 }
 
 /// Executes once more what failed before the data, and what was left out for it. An object that is there by now has been made by
@@ -139,7 +101,7 @@ async fn is_done(session: Option<&Session>, statement: &Statement) -> bool {
 }
 
 /// Sees to it that what was committed with `synchronous_commit = off` is on disk, before anybody counts on it.
-async fn flush(session: &Session, database: &str) -> Result<(), Error> {
+pub(super) async fn flush(session: &Session, database: &str) -> Result<(), Error> {
     session
         .batch_execute("BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_catalog.pg_current_xact_id(); COMMIT")
         .await
@@ -195,7 +157,7 @@ async fn execute(session: &Session, work: &[(usize, String)], helpers: usize) ->
 }
 
 /// Executes a statement, again where it collides with another session's.
-async fn execute_one(session: &Session, sql: &str, helpers: usize) -> Result<(), tokio_postgres::Error> {
+pub(super) async fn execute_one(session: &Session, sql: &str, helpers: usize) -> Result<(), tokio_postgres::Error> {
     let sql =
         if helpers == 0 { sql.to_owned() } else { format!("SET LOCAL max_parallel_maintenance_workers = {helpers};\n{sql}") };
     for _ in 0..COLLISIONS {

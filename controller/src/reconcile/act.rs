@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Context;
 use super::database::{Database, Error};
 use super::decide::Refusal;
-use super::fill::telling_blockers;
+use super::fill::{take_permits, telling_blockers};
 use super::isolate::Detached;
 use super::watch::Watcher;
 use crate::copy::table;
@@ -16,9 +16,11 @@ use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::plan::{self, Plan, Section};
 use crate::postgres::{Session, quote};
+use crate::provision::before_data::before_data;
 use crate::provision::failure::{Failed, Failures};
 use crate::provision::tablespaces::Placement;
 use crate::provision::{carry, databases, schema};
+use crate::stream::options::{self, Options};
 use crate::stream::{Names, publication, resync, slot, subscription};
 use crate::{object, preflight};
 
@@ -157,11 +159,17 @@ impl Database {
         let board = self.context.board.clone();
         let name = self.name.clone();
         board.database(&name, |view| view.statements_done = 0);
-        let session = self.destination().await?;
-        let mut failures = schema::before_data(session, &name, &plan.statements, |n| {
+        let (permits, workers) = take_permits(&self.context.build_permits, self.context.settings.index_workers).await;
+        let mut helpers = Vec::new();
+        for _ in 1..workers {
+            helpers.push(schema::session(&self.context.destination, &name).await?);
+        }
+        let sessions: Vec<&Session> = std::iter::once(self.destination().await?).chain(&helpers).collect();
+        let mut failures = before_data(&sessions, &name, &plan.statements, |n| {
             board.database(&name, |view| view.statements_done += n);
         })
         .await?;
+        drop((permits, helpers));
         // A restarted controller must know of what is missing: the catalogs do not tell why.
         self.remember_failed(&failures.record(&plan.statements)).await?;
         board.set_findings(&name, "schema", failures.findings(&name, &plan.statements, Section::BeforeData));
@@ -229,10 +237,11 @@ impl Database {
         let (control, mapping) = (Arc::clone(&self.context.control), self.context.mapping.clone());
         let destination = table::read(self.destination().await?).await.map_err(Error::doing("reading the tables made"))?;
         let made: HashSet<(String, String)> = destination.into_iter().map(|t| (t.schema, t.name)).collect();
-        let source = self.source().await?;
-        let mut tables = table::read(source).await.map_err(Error::doing("reading the source's tables"))?;
+        let tables = self.tables().await?;
         // A table whose statement failed has its finding; the others go on.
-        tables.retain(|t| made.contains(&(t.schema.clone(), t.name.clone())));
+        let made = |t: &&table::Table| made.contains(&(t.schema.clone(), t.name.clone()));
+        let tables: Vec<table::Table> = tables.iter().filter(made).cloned().collect();
+        let source = self.source().await?;
         let outcome = publication::ensure(source, &control, &mapping, &name, &names, &tables, policy).await?;
         self.context.board.set_findings(&name, "publication", outcome.refused.into_values().collect());
         self.published = true;
@@ -249,17 +258,25 @@ impl Database {
         // A session of its own: a slot waits for running transactions, as long as they run.
         let seat = context.gentle.room.seats(1).await;
         let source = context.source.connect(&name).await?;
-        let created = telling_blockers(&context, &name, observer.as_ref(), slot::create(&source, &names)).await;
+        let options = Options::of(source.version(), context.settings.failover_slots, false);
+        let created = telling_blockers(&context, &name, observer.as_ref(), slot::create(&source, &names, options)).await;
         drop((source, seat));
         self.source = observer;
         Ok(created?)
     }
 
     pub(super) async fn subscribe(&mut self, stream: usize) -> Result<(), Error> {
-        let context = &self.context;
-        let names = &self.names[stream];
+        let names = self.names[stream].clone();
+        let asked = self.context.settings.binary;
+        let source = self.source().await?;
+        let looking = "looking for what the stream is to be made with";
+        let safe = asked && options::unsafe_in_binary(source, &names).await.map_err(Error::doing(looking))?.is_empty();
+        // What the slot is like was decided when it was made.
+        let failover = slot::is_failover(source, &names).await.map_err(Error::doing(looking))?;
+        let options = Options::of(source.version(), failover, safe);
+        let (context, names) = (&self.context, &names);
         self.record_subscription(names).await?;
-        subscription::create(&context.destination, &self.name, &context.source, &self.name, names).await?;
+        subscription::create(&context.destination, &self.name, &context.source, &self.name, names, options).await?;
         self.note_subscription(names).await
     }
 
@@ -279,6 +296,18 @@ impl Database {
     pub(super) async fn carry_out_orders(&mut self) -> Result<(), Error> {
         let orders = self.context.orders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name).unwrap_or_default();
         for order in orders {
+            // Whoever asked may be gone; then the request is open still, and asked again at the next start.
+            match self.order_beside(order.table.as_deref()).await {
+                Ok(true) if order.table.is_some() => {
+                    let _ = order.answer.send(Ok(1));
+                    continue;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let _ = order.answer.send(Err(error.to_string()));
+                    continue;
+                }
+            }
             let names = self.names.clone();
             let (name, policy) = (self.name.clone(), self.context.settings.replica_identity);
             self.source().await?;
@@ -299,10 +328,8 @@ impl Database {
                     // Refused by the source when it was to be published: it is tried once more.
                     Err(resync::Error::NoTable(label)) => {
                         let there = table::read(&destination).await.map_err(failed)?;
-                        let Some(table) = there.into_iter().find(|t| t.label() == label) else {
-                            return Err(resync::Error::NoTable(label));
-                        };
-                        HashSet::from([(table.schema, table.name)])
+                        let there = there.into_iter().map(|t| (t.schema, t.name)).collect();
+                        resync::named(there, Some(&label))?.into_iter().collect()
                     }
                     result => result?,
                 };
@@ -335,7 +362,6 @@ impl Database {
                 Ok::<_, resync::Error>(detached.len())
             };
             let outcome = detached.await.map_err(|error| error.to_string());
-            // Whoever asked may be gone; then the request is open still, and asked again at the next start.
             let _ = order.answer.send(outcome);
             self.finished = false;
             self.watcher = Watcher::default();

@@ -247,7 +247,7 @@ fn note_event(
 }
 
 /// Takes at least one permit, and more, up to `wanted`, as far as nobody else has them.
-async fn take_permits(semaphore: &Arc<Semaphore>, wanted: usize) -> (Vec<OwnedSemaphorePermit>, usize) {
+pub(super) async fn take_permits(semaphore: &Arc<Semaphore>, wanted: usize) -> (Vec<OwnedSemaphorePermit>, usize) {
     let mut permits = Vec::new();
     if let Ok(first) = Arc::clone(semaphore).acquire_owned().await {
         permits.push(first);

@@ -16,10 +16,12 @@ use crate::postgres::{Lsn, Session, quote};
 use crate::stream::sequences::{self, Carry};
 use crate::stream::slot::{self, Slot};
 use crate::stream::subscription::{self, TableState};
-use crate::stream::{Names, publication};
+use crate::stream::{Names, options, publication};
 
 /// Schemas are compared, and the source's tables read again, at every so manieth tick: it reads whole catalogs.
 const SLOW_TICKS: u64 = 15;
+/// While the stream is behind, so many of those looks are put off.
+const SLOW_LOOKS_PUT_OFF: u64 = 4;
 /// Up to so many sequences are carried over at every tick; more of them at the slow ticks.
 const SEQUENCES_AT_EVERY_TICK: usize = 500;
 /// So many names are told of what is amiss.
@@ -29,6 +31,8 @@ const NAMES_TOLD: usize = 5;
 #[derive(Debug, Default)]
 pub struct Watcher {
     ticks: u64,
+    /// Slow looks that are still to be taken.
+    slow_looks_due: u64,
     clock: Clock,
     /// The marker that has not come through yet: its end, and when it was emitted.
     marker: Option<(Lsn, Instant)>,
@@ -72,13 +76,15 @@ pub enum Outcome {
     InStep,
     /// Something is no longer as it should be: observe anew.
     Changed,
+    /// This stream's tables can't travel in binary form any more, and do.
+    Unsafe(usize),
     /// This stream's worker fails at the same change again and again.
     Failing(usize),
 }
 
 /// The statement that asks how the streams' workers do. Their errors are counted since the statistics were reset.
 const WORKER: &str = "
-    SELECT s.oid,
+    SELECT s.oid, s.subbinary AS binary,
            EXISTS (SELECT FROM pg_catalog.pg_stat_subscription w
                    WHERE w.subid = s.oid AND w.pid IS NOT NULL AND w.relid IS NULL) AS running,
            COALESCE(t.apply_error_count, 0) AS errors,
@@ -98,6 +104,7 @@ struct Workers(Vec<Worker>);
 
 struct Worker {
     subscription: u32,
+    binary: bool,
     running: bool,
     /// Failures counted since the statistics were reset.
     errors: i64,
@@ -113,6 +120,7 @@ impl Workers {
             rows.iter()
                 .map(|row| Worker {
                     subscription: row.get("oid"),
+                    binary: row.get("binary"),
                     running: row.get("running"),
                     errors: row.get("errors"),
                     missing: row.get("missing"),
@@ -163,7 +171,7 @@ impl Watcher {
     pub async fn tick(&mut self, stream: &Stream<'_>, statements_open: usize) -> Result<Outcome, tokio_postgres::Error> {
         let Stream { context, database, names, subscriptions, source, destination } = *stream;
         let now = Instant::now();
-        let slow = self.ticks.is_multiple_of(SLOW_TICKS);
+        self.slow_looks_due += u64::from(self.ticks.is_multiple_of(SLOW_TICKS));
         self.ticks += 1;
 
         let workers = Workers::look(destination, subscriptions).await?;
@@ -190,9 +198,15 @@ impl Watcher {
         }
         self.note_lag(now, lag.bytes, context.settings.max_lag_bytes);
         self.note_errors(now, workers.errors());
+        // A backlog has the servers to itself for a while.
+        let is_behind = lag.bytes > context.settings.max_lag_bytes && self.slow_looks_due <= SLOW_LOOKS_PUT_OFF;
+        let slow = self.slow_looks_due > 0 && !is_behind;
+        if slow {
+            self.slow_looks_due = 0;
+        }
 
         let was_in_step = self.in_step();
-        if slow || !was_in_step {
+        if slow || !was_in_step || self.states.is_empty() {
             let mut states = HashMap::new();
             for subscription in subscriptions {
                 states.extend(subscription::tables(destination, *subscription).await?);
@@ -205,6 +219,12 @@ impl Watcher {
             let published = publication::observe_all(source, names).await?;
             self.drift = drift(&ours, &theirs, &self.states, &publication::tables(&published));
             tables_of_source = Some(ours);
+            for (stream, subscription) in subscriptions.iter().enumerate() {
+                let binary = workers.0.iter().any(|w| w.subscription == *subscription && w.binary);
+                if binary && !options::unsafe_in_binary(source, &names[stream]).await?.is_empty() {
+                    return Ok(Outcome::Unsafe(stream));
+                }
+            }
         }
         let sequences_error = self.carry_sequences(source, destination, slow).await;
 
@@ -228,6 +248,7 @@ impl Watcher {
             prepared_transactions: at_source.get("prepared"),
             statements_open,
             errors: Vec::new(),
+            beside: None,
         };
         context.board.database(database, |view| {
             if let Some(tables) = &tables_of_source {
@@ -262,6 +283,7 @@ impl Watcher {
                 .map(|f| format!("{}: {}", f.object, f.reason))
                 .take(NAMES_TOLD)
                 .collect();
+            facts.beside.clone_from(&view.beside);
             view.lag = Some(lag);
             view.sequences.clone_from(&self.sequences);
             view.checks = readiness::checks(&facts);

@@ -259,7 +259,12 @@ async fn copydb(servers: &Servers, database: &str, more: &[&str]) -> Result<Cost
         format!("postgres://{}:{}@{}:{}/{database}", cluster.user(), cluster.password(), cluster.host(), cluster.port())
     };
     let jobs = JOBS.to_string();
+    // It runs pg_dump and pg_restore.
+    let mut path = vec![tool18("")?];
+    path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    let path = std::env::join_paths(path).map_err(|error| Error::Broken(format!("PATH: {error}")))?;
     let mut clone = Command::new(program);
+    clone.env("PATH", path);
     clone
         .args(["clone", "--table-jobs", &jobs, "--index-jobs", &jobs, "--dir"])
         .arg(folder.path().join("work"))

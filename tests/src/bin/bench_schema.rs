@@ -12,6 +12,7 @@ use pg_migrator::config::{FromDestination, Instance, SslMode};
 use pg_migrator::object;
 use pg_migrator::plan::{self, Section};
 use pg_migrator::postgres::{Endpoint, ServerVersion};
+use pg_migrator::provision::before_data::before_data;
 use pg_migrator::provision::schema;
 use pg_migrator_tests::cluster::tool18;
 use pg_migrator_tests::{Cluster, Error, Pair, Result};
@@ -19,7 +20,7 @@ use tokio::sync::mpsc;
 
 /// The database at the source.
 const DATABASE: &str = "large";
-/// Sessions that build what comes after the data.
+/// Sessions that build.
 const WORKERS: usize = 2;
 
 #[tokio::main]
@@ -127,9 +128,13 @@ async fn ours(pair: &Pair) -> Result<(Duration, Duration, Duration, usize)> {
     let planned = begun.elapsed();
     let begun = Instant::now();
     let endpoint = endpoint(&pair.destination);
-    let session = schema::session(&endpoint, "ours").await.map_err(|error| failed("connecting", &error))?;
+    let mut sessions = Vec::new();
+    for _ in 0..WORKERS {
+        sessions.push(schema::session(&endpoint, "ours").await.map_err(|error| failed("connecting", &error))?);
+    }
+    let sessions: Vec<_> = sessions.iter().collect();
     let mut failures =
-        schema::before_data(&session, "ours", &plan.statements, |_| {}).await.map_err(|error| failed("building", &error))?;
+        before_data(&sessions, "ours", &plan.statements, |_| {}).await.map_err(|error| failed("building", &error))?;
     for section in [Section::AfterData, Section::AfterStreaming] {
         // There are no rows: every table is copied already.
         let (sender, mut receiver) = mpsc::unbounded_channel();
