@@ -389,6 +389,8 @@ impl Mapping {
     /// Ends the tasks of databases that are no longer on the source: dropped, renamed, or made anew under the name. What was
     /// carried over of them stays, and is told.
     fn leave_what_is_gone(&self, selected: &[(u32, String)], known: &mut BTreeMap<String, u32>, running: &mut Running) {
+        // Also what a task wrote just when it was being ended.
+        self.board.lock().databases.retain(|name, _| selected.iter().any(|(_, there)| there == name));
         let gone: Vec<String> = known
             .iter()
             .filter(|(name, oid)| !selected.iter().any(|(there, other)| there == *oid && other == *name))
@@ -422,8 +424,5 @@ impl Mapping {
                 statement: None,
             }
         }));
-        for name in &gone {
-            view.databases.remove(name);
-        }
     }
 }
