@@ -61,26 +61,26 @@ pub struct Report {
 
 /// The order in which things go: the stream before its slot, the slot before the publication it decodes by, and writes
 /// on the source are let in again when nothing can carry them over any more.
-const ORDER: [Kind; 9] = [
+const ORDER: [Kind; 10] = [
     Kind::Subscription,
     Kind::Slot,
     Kind::Publication,
     Kind::ReplicaIdentity,
     Kind::WriteBlock,
     Kind::Detached,
+    Kind::ReplayPause,
     Kind::Database,
     Kind::Role,
     Kind::Membership,
 ];
 
-/// Cleans up; `finish_first` carries out the last steps of a switch that was made by hand, `keep` without copying over what is in use
-/// on the destination already.
-pub async fn run(context: &Context, finish_first: bool, keep: bool) -> Result<Report, Error> {
+/// Cleans up; `finish_first` carries out the last steps of a switch that was made by hand.
+pub async fn run(context: &Context, finish_first: bool) -> Result<Report, Error> {
     let mut report = Report::default();
     let mut effects = ledger::in_force(&context.control, &context.mapping).await?;
     let streams = effects.iter().any(|e| e.kind == Kind::Subscription);
     if finish_first && streams {
-        report.sequences = Some(cutover::finish_by_hand(context, keep).await?);
+        report.sequences = Some(cutover::finish_by_hand(context).await?);
     }
     effects.sort_by_key(|e| (ORDER.iter().position(|k| *k == e.kind), e.id));
     let mut first_error = None;
@@ -128,7 +128,8 @@ async fn undo(context: &Context, effect: &SideEffect, words: &str) -> Result<(),
             let session = context.source.connect(&effect.database).await?;
             undo_on_source(context, &session, effect, words).await
         }
-        Kind::Detached | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
+        // It ended by itself, after seconds.
+        Kind::ReplayPause | Kind::Detached | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
     }
 }
 
@@ -160,7 +161,7 @@ async fn undo_on_source(context: &Context, source: &Session, effect: &SideEffect
             block::unblock(&context.source, &context.control, &[block::Entry::of(effect)]).await;
             Ok(())
         }
-        Kind::Subscription | Kind::Detached | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
+        Kind::Subscription | Kind::ReplayPause | Kind::Detached | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
     }
 }
 

@@ -1,6 +1,5 @@
 //! The controller of pg-migrator.
 
-pub mod beside;
 pub mod cleanup;
 pub mod cli;
 pub mod config;

@@ -143,6 +143,16 @@ pub fn endpoints(config: &Config, name: &str, mapping: &config::Mapping, label: 
     (endpoint(&mapping.source), endpoint(&mapping.destination))
 }
 
+/// The standby that a mapping reads from, if it names one.
+pub fn standby(config: &Config, name: &str, mapping: &config::Mapping, label: &str) -> Option<Endpoint> {
+    let standby = mapping.copy_from.as_ref()?;
+    Some(Endpoint {
+        name: standby.clone(),
+        instance: config.instances[standby].clone(),
+        application_name: format!("pg-migrator/{label}{name}"),
+    })
+}
+
 /// The checks of the source instance. What our names say was made by us already needs no room any more.
 pub async fn source_findings(
     mapping: &str,
@@ -194,9 +204,9 @@ fn streams(mapping: &str, selected: &[(u32, String)], effects: &[ledger::SideEff
     selected.iter().map(|(oid, name)| Names::of_database(mapping, name, *oid, effects, settings.streams).len()).sum()
 }
 
-/// Each worker has a session on both sides; a database has up to three more, and a mapping four.
+/// Each worker has a session on both sides; a database has two more, and a mapping four.
 fn connections(selected: &[(u32, String)], settings: &config::Mapping) -> usize {
-    settings.copy_workers + settings.index_workers + 3 * selected.len() + 4
+    settings.copy_workers + settings.index_workers + 2 * selected.len() + 4
 }
 
 /// The errors among findings, in words; none if there is none.

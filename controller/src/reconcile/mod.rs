@@ -5,9 +5,6 @@
 //! - [`mapping`] holds one mapping: its lock, roles, the tasks of its databases, the operator's requests, the projection.
 //! - [`admission`] asks what must hold before a mapping is begun; `ending` carries out cutover and completion.
 //! - [`database`] holds one database and its loop: it lets [`observe`] look at both sides, [`decide`] name the next step, and
-//!   [`act`] and `fill` carry it out.
-//! - `beside` keeps what the stream does not carry.
-//! - [`watch`] looks after a database that streams: lag, facts of readiness, sequences, drift.
 //!   [`act`] and `fill` carry it out; `isolate` takes a table that a stream fails at out of it.
 //! - [`mod@watch`] looks after a database that streams: lag, facts of readiness, sequences, drift.
 //! - `keeper` keeps the source's load and its WAL within the limits that were set.
@@ -22,17 +19,17 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::config;
+use crate::copy::standby::Standby;
 use crate::gentle::{self, hold::Holds};
 use crate::monitor::board::Board;
 use crate::postgres::{Endpoint, Session};
 
 pub mod act;
 pub mod admission;
-mod beside;
 pub mod database;
 pub mod decide;
 mod ending;
-mod fill;
+pub mod fill;
 mod isolate;
 mod keeper;
 pub mod mapping;
@@ -68,6 +65,8 @@ pub struct Context {
     pub orders: Arc<Mutex<BTreeMap<String, Vec<Order>>>>,
     /// The limits of the source, shared with its other mappings.
     pub gentle: Arc<gentle::Source>,
+    /// A standby of the source to read rows from.
+    pub standby: Option<Standby>,
     /// Why no further table is to be copied for now.
     pub holds: tokio::sync::watch::Receiver<Holds>,
 }

@@ -1,5 +1,4 @@
-//! Large objects: their numbers, owners, comments and privileges. What they hold is not part of the schema: it is carried beside the
-//! stream (`beside/large_objects.rs`).
+//! Large objects: their numbers, owners, comments and privileges. What they hold is not part of the schema.
 
 use std::collections::HashMap;
 
@@ -70,8 +69,7 @@ impl Definition for LargeObjects {
         let mut numbers = HashMap::new();
         for (grantor, sql) in difference(&self.base, &self.grants, &self.owner, "", &object.face.to_string()) {
             let draft = Draft::about(object, Part::Acl(0), as_grantor(grantor.as_deref(), &sql));
-            // At once, and not again: later they are carried with what the objects hold, for both may change (`beside`).
-            drafts.push(numbered(draft, &mut numbers));
+            drafts.push(numbered(draft.section(Section::AfterData), &mut numbers));
         }
     }
 }
