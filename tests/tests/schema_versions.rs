@@ -1,9 +1,11 @@
 //! What version 18 has no more is told before anything is written.
 
+use std::collections::BTreeSet;
+
 use pg_migrator::object;
 use pg_migrator::plan::{self, Options};
 use pg_migrator::postgres::ServerVersion;
-use pg_migrator_tests::{Cluster, Error, Result, dump_diff};
+use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result, dump_diff};
 
 /// Things that only version 10 has.
 const OF_10: &str = "
@@ -12,6 +14,9 @@ const OF_10: &str = "
     CREATE FUNCTION old.takes(abstime) RETURNS int LANGUAGE sql AS 'SELECT 1';
     CREATE FUNCTION old.fires() RETURNS opaque LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
     CREATE VIEW old.catalog AS SELECT relname, relhasoids FROM pg_catalog.pg_class;
+    CREATE VIEW old.reads_oid AS SELECT oid AS number FROM old.with_oids;
+    CREATE UNIQUE INDEX by_oid ON old.with_oids (oid);
+    ALTER TABLE old.with_oids ADD CONSTRAINT one_oid UNIQUE (oid);
 ";
 
 /// Things that only version 13 has.
@@ -29,6 +34,17 @@ const OF_BOTH: &str = "
     CREATE FUNCTION old.loose(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
     CREATE TABLE old.fine (a int);
     CREATE INDEX by_loose ON old.fine (old.loose(a));
+    CREATE TABLE old.factorials (n bigint, f numeric DEFAULT 5 !, p point, CONSTRAINT at_most CHECK (n ! < 1000));
+    CREATE VIEW old.factorial AS SELECT n !, !! n AS before FROM old.factorials;
+    CREATE VIEW old.within AS SELECT p @ circle '((0,0),1)' AS inside, box '((0,0),(1,1))' ~ p::box AS around FROM old.factorials;
+    CREATE INDEX by_factorial ON old.factorials ((n !)) WHERE (!! n) > 1;
+    CREATE POLICY sees ON old.factorials USING (n ! > 1);
+    CREATE RULE loses AS ON DELETE TO old.factorials WHERE (OLD.n !) > 5 DO INSTEAD NOTHING;
+    CREATE TRIGGER fires BEFORE UPDATE ON old.factorials FOR EACH ROW WHEN ((NEW.n !) > 5) EXECUTE PROCEDURE suppress_redundant_updates_trigger();
+    -- What still is an operator: text search's, and one of the user's by that name.
+    CREATE VIEW old.negated AS SELECT !! 'a'::tsquery AS q;
+    CREATE FUNCTION old.converts(int, int, cstring, internal, int) RETURNS void LANGUAGE c STRICT AS '$libdir/utf8_and_iso8859_1', 'iso8859_1_to_utf8';
+    CREATE CONVERSION old.of_our_own FOR 'LATIN1' TO 'UTF8' FROM old.converts;
 ";
 
 /// The findings about a source of this version with these things.
@@ -56,6 +72,15 @@ const BOTH: &[(&str, &str)] = &[
     ("removed_name", "view old.counters"),
     ("removed_name", "function old.backs_up()"),
     ("maintenance_search_path", "index old.by_loose"),
+    ("removed_operator", "default of column old.factorials.f"),
+    ("removed_operator", "constraint old.factorials.at_most"),
+    ("removed_operator", "view old.factorial"),
+    ("removed_operator", "view old.within"),
+    ("removed_operator", "index old.by_factorial"),
+    ("removed_operator", "policy old.factorials.sees"),
+    ("removed_operator", "rule old.factorials.loses"),
+    ("removed_operator", "trigger old.factorials.fires"),
+    ("conversion_function", "conversion old.of_our_own"),
 ];
 
 #[tokio::test]
@@ -70,10 +95,13 @@ async fn what_only_postgresql_10_has_is_told_with_a_remedy() -> Result<()> {
             ("removed_type", "function old.fires()"),
             ("removed_name", "view old.catalog"),
             ("with_oids", "table old.with_oids"),
+            ("oid_column", "view old.reads_oid"),
+            ("oid_column", "index old.by_oid"),
+            ("oid_column", "constraint old.with_oids.one_oid"),
         ],
     );
-    // The type of a column is told column by column; nothing is told of what is fine.
-    assert_eq!(findings.len(), BOTH.len() + 7, "{findings:?}");
+    // An object is told once for all its columns; nothing is told of what is fine.
+    assert_eq!(findings.len(), BOTH.len() + 8, "{findings:?}");
     Ok(())
 }
 
@@ -83,5 +111,48 @@ async fn what_only_postgresql_13_has_is_told_with_a_remedy() -> Result<()> {
     told(&findings, BOTH);
     told(&findings, &[("removed_setting", "function old.sets()")]);
     assert_eq!(findings.len(), BOTH.len() + 1, "{findings:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn settings_that_18_does_not_take_are_told_before_anything_is_made() -> Result<()> {
+    let pair = Pair::start(10).await?;
+    pair.source.run("postgres", "CREATE DATABASE shop").await?;
+    pair.source
+        .run(
+            "postgres",
+            "CREATE ROLE legacy; CREATE ROLE fine;
+             ALTER ROLE legacy SET default_with_oids = on;
+             ALTER ROLE legacy SET replacement_sort_tuples = 1000;
+             ALTER DATABASE shop SET password_encryption = 'on';
+             ALTER ROLE legacy IN DATABASE shop SET client_min_messages = 'panic';
+             ALTER ROLE fine SET work_mem = '5MB'; ALTER ROLE fine SET search_path = nowhere; ALTER ROLE fine SET role = 'legacy';
+             ALTER DATABASE shop SET timezone = 'Europe/Berlin'",
+        )
+        .await?;
+    let controller = Controller::new(&pair.config())?;
+    let answer = controller.ask(&["check", "--json"]).await?;
+    assert_eq!(answer.code, 1, "{}{}", answer.stdout, answer.stderr);
+    let document: serde_json::Value =
+        serde_json::from_str(&answer.stdout).map_err(|error| Error::Broken(format!("{error}: {}", answer.stdout)))?;
+    let findings = document["mappings"][0]["findings"].as_array().cloned().unwrap_or_default();
+    let told: BTreeSet<(String, String, String)> = findings
+        .iter()
+        .map(|finding| ["code", "object", "reason"].map(|field| finding[field].as_str().unwrap_or_default().to_owned()))
+        .filter(|[code, ..]| code.starts_with("setting_"))
+        .map(|[code, object, reason]| (code, object, reason.split(" = ").next().unwrap_or_default().to_owned()))
+        .collect();
+    let expected = [
+        ("setting_refused", "database \"shop\"", "it has password_encryption"),
+        ("setting_refused", "role \"legacy\"", "it has client_min_messages"),
+        ("setting_refused", "role \"legacy\"", "it has default_with_oids"),
+        ("setting_unknown", "role \"legacy\"", "it has replacement_sort_tuples"),
+    ];
+    let expected = expected.map(|(code, object, reason)| (code.to_owned(), object.to_owned(), reason.to_owned()));
+    assert_eq!(told, BTreeSet::from(expected), "{}", answer.stdout);
+    assert_eq!(
+        pair.destination.value("postgres", "SELECT count(*) FROM pg_roles WHERE rolname IN ('legacy', 'fine')").await?,
+        "0"
+    );
     Ok(())
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{Answer, Failure, print};
+use super::{Answer, Failure, print, print_json, terminal};
 use crate::config::{self, Config};
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, SideEffect};
 use crate::postgres::{Endpoint, Session, retry};
 use crate::preflight;
 use crate::provision::roles::Fate;
-use crate::provision::{carry, control, failure, rehearsal, tablespaces};
+use crate::provision::{carry, control, databases, failure, rehearsal, roles, tablespaces};
 use crate::reconcile::decide::Target;
 use crate::reconcile::{act, admission, observe};
 use crate::stream::Names;
@@ -33,7 +33,7 @@ pub(super) async fn run(config: &Config, as_json: bool) -> Result<Answer, Failur
                 json!({ "mapping": name, "ok": ok, "findings": findings })
             })
             .collect();
-        print(&json!({ "ok": sound, "mappings": mappings }).to_string());
+        print_json(&json!({ "ok": sound, "mappings": mappings }));
     } else {
         for (name, findings) in &all {
             show(name, findings);
@@ -49,11 +49,11 @@ fn show(mapping: &str, findings: &[Finding]) {
         n => format!("mapping {mapping}: {n} errors stand in the way"),
     });
     for finding in findings {
-        let place = if finding.database.is_empty() { String::new() } else { format!("{}: ", finding.database) };
-        print(&format!("  {} [{}] {place}{}", finding.severity.as_str(), finding.code, finding.object));
-        print(&format!("      {}", finding.reason));
+        let place = if finding.database.is_empty() { String::new() } else { format!("{}: ", terminal::line(&finding.database)) };
+        print(&format!("  {} [{}] {place}{}", finding.severity.as_str(), finding.code, terminal::line(&finding.object)));
+        print(&format!("      {}", terminal::paragraph(&finding.reason, "      ")));
         if !finding.fix.is_empty() {
-            print(&format!("      fix: {}", finding.fix));
+            print(&format!("      fix: {}", terminal::paragraph(&finding.fix, "      ")));
         }
     }
 }
@@ -166,6 +166,10 @@ impl Check<'_> {
         }
         // What is refused as a whole is not rehearsed: nothing would come of it.
         let admitted = findings.iter().all(|f| f.severity != Severity::Error || !f.database.is_empty());
+        match setting_values(source, destination, &selected).await {
+            Ok(found) => findings.extend(found),
+            Err(error) => findings.push(failed(Code::CheckFailed, &mapping, &error)),
+        }
         for (oid, database) in selected {
             let one = Single { oid, name: &database, effects: &effects, roles_to_come: &roles_to_come, admitted };
             let mut found = self.database(source, destination, &one).await;
@@ -260,6 +264,15 @@ struct Single<'a> {
     roles_to_come: &'a BTreeSet<String>,
     /// Whether the mapping is not refused as a whole.
     admitted: bool,
+}
+
+/// What the destination says against settings of roles and of the selected databases.
+async fn setting_values(source: &Session, destination: &Session, selected: &[(u32, String)]) -> Result<Vec<Finding>, Failure> {
+    let fail = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+    let roles = roles::read(source).await.map_err(|e| fail(&e))?;
+    let mut definitions = databases::read(source).await.map_err(|e| fail(&e))?;
+    definitions.retain(|d| selected.iter().any(|(_, name)| *name == d.name));
+    preflight::setting_values(&roles, &definitions, destination).await.map_err(|e| fail(&e))
 }
 
 /// The ledger's entries; none where the database of that name has no ledger, which `run` will refuse.

@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 done or yes, 1 the answer is no, 2 wrong usage or configuration.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ mod plan;
 mod request;
 mod run;
 mod status;
+mod terminal;
 
 /// Moves whole PostgreSQL instances onto PostgreSQL 18 while they are in use.
 #[derive(Debug, Parser)]
@@ -120,11 +122,8 @@ enum Failure {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("PG_MIGRATOR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
+    let colours = std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || terminal::Log { colours }).with_ansi(colours).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -136,11 +135,11 @@ pub fn main() -> ExitCode {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Err(Failure::Failed(reason)) => {
-            eprintln!("pg-migrator: {reason}");
+            eprintln!("pg-migrator: {}", terminal::paragraph(&reason, "  "));
             ExitCode::from(1)
         }
         Err(failure) => {
-            eprintln!("pg-migrator: {failure}");
+            eprintln!("pg-migrator: {}", terminal::paragraph(&failure.to_string(), "  "));
             ExitCode::from(2)
         }
     }
@@ -170,8 +169,15 @@ fn load(common: &Common) -> Result<Config, Failure> {
     Ok(config::load(common.config.as_deref())?)
 }
 
-/// Prints to stdout; a reader that has gone away (`| head`) is not our failure.
+/// Prints to stdout; a reader that has gone away (`| head`) is not our failure. A terminal gets nothing that steers it.
 fn print(text: &str) {
     use std::io::Write as _;
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let mut stdout = std::io::stdout();
+    let shown = if stdout.is_terminal() { terminal::script(text) } else { text.into() };
+    let _ = writeln!(stdout, "{shown}");
+}
+
+/// Prints JSON, for programs and people alike.
+fn print_json(value: &serde_json::Value) {
+    print(&terminal::json(value));
 }

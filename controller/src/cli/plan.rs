@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Answer, Failure, print};
+use super::{Answer, Failure, print, print_json, terminal};
 use crate::config::Config;
 use crate::finding::Finding;
 use crate::plan::{Plan, Section};
@@ -66,7 +66,7 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
                     if as_json {
                         of_databases.push(json!({ "database": database, "error": error.to_string() }));
                     } else {
-                        print(&format!("\n-- database {}: {}", one_line(&database), one_line(&error.to_string())));
+                        print(&format!("\n-- database {}: {}", terminal::line(&database), terminal::line(&error.to_string())));
                     }
                     continue;
                 }
@@ -94,7 +94,7 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
         documents.push(json!({ "mapping": name, "roles": roles, "databases": of_databases }));
     }
     if as_json {
-        print(&json!(documents).to_string());
+        print_json(&json!(documents));
     }
     Ok(answer)
 }
@@ -109,7 +109,7 @@ fn show(plan: &Plan) {
             print(&heading(statement.section.title()));
         }
         // The newline ends a comment that a definition may end with.
-        print(&format!("-- {}\n{}\n;", one_line(&statement.object.to_string()), statement.sql));
+        print(&format!("-- {}\n{}\n;", terminal::line(&statement.object.to_string()), statement.sql));
     }
 }
 
@@ -119,7 +119,12 @@ fn show_findings(findings: &[Finding]) {
         print(&heading("findings"));
     }
     for finding in findings {
-        print(&format!("-- {} {}: {}", finding.severity.as_str(), one_line(&finding.object), one_line(&finding.reason)));
+        print(&format!(
+            "-- {} {}: {}",
+            finding.severity.as_str(),
+            terminal::line(&finding.object),
+            terminal::line(&finding.reason)
+        ));
     }
 }
 
@@ -136,12 +141,7 @@ const SESSION: &str =
     "SET search_path = ''; SET check_function_bodies = off; SET event_triggers = off; SET session_replication_role = replica;";
 
 fn heading(text: &str) -> String {
-    format!("\n--\n-- {}\n--\n", one_line(text))
-}
-
-/// A name with a line break must not end the comment that it stands in.
-fn one_line(text: &str) -> String {
-    text.replace(['\n', '\r'], " ")
+    format!("\n--\n-- {}\n--\n", terminal::line(text))
 }
 
 /// The psql command that goes on in another database. A name may look like a connection string, so it is put into one; and it may
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn no_name_ends_the_line_it_stands_in() {
-        assert_eq!(heading("a\nDROP"), "\n--\n-- a DROP\n--\n");
+        assert_eq!(heading("a\nDROP"), "\n--\n-- a\\nDROP\n--\n");
         let command = connect("it's\n\\! date");
         assert!(command.ends_with("\n\\connect -reuse-previous=on :\"conninfo\""), "{command}");
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Answer, Failure, print};
+use super::{Answer, Failure, print, print_json, terminal};
 use crate::config::Config;
 use crate::postgres::{Session, retry};
 use crate::reconcile::admission;
@@ -33,9 +33,14 @@ pub(super) async fn run(config: &Config, name: &str, ask: Ask, as_json: bool) ->
         Ask::Pause => session.query_one("SELECT migrator.pause($1)", &[&name]).await,
         Ask::Resume => session.query_one("SELECT migrator.resume($1)", &[&name]).await,
         Ask::Resync { table } => {
-            let (database, table) = match table.as_deref().and_then(|t| t.split_once('.')) {
-                Some((database, table)) => (Some(database), Some(table)),
-                None => (table.as_deref(), None),
+            let rows = session.query(MEANT, &[&name, table]).await.map_err(|e| Failure::Failed(retry::message(&e)))?;
+            let databases: Vec<(&str, bool)> = rows.iter().map(|row| (row.get("database"), row.get("has_table"))).collect();
+            let (database, table) = match table.as_deref() {
+                Some(target) => {
+                    let (database, table) = target_of_resync(target, &databases)?;
+                    (Some(database), table)
+                }
+                None => (None, None),
             };
             session.query_one("SELECT migrator.resync($1, $2, $3)", &[&name, &database, &table]).await
         }
@@ -50,11 +55,12 @@ pub(super) async fn run(config: &Config, name: &str, ask: Ask, as_json: bool) ->
     }
     let (succeeded, report) = answer(&session, request).await.map_err(said_no)?;
     if as_json {
-        print(&json!({ "request": request, "succeeded": succeeded, "report": report }).to_string());
+        print_json(&json!({ "request": request, "succeeded": succeeded, "report": report }));
     } else if succeeded {
-        print(&format!("done: {report}"));
+        print(&format!("done: {}", terminal::json(&report)));
     } else {
-        print(&format!("no: {}", report["error"].as_str().unwrap_or("see migrator.requests")));
+        let reason = report["error"].as_str().unwrap_or("see migrator.requests");
+        print(&format!("no: {}", terminal::paragraph(reason, "    ")));
     }
     Ok(if succeeded { Answer::Yes } else { Answer::No })
 }
@@ -67,5 +73,54 @@ async fn answer(session: &Session, request: i64) -> Result<(bool, Value), tokio_
             return Ok((succeeded, row.get::<_, Option<Value>>("report").unwrap_or(Value::Null)));
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The databases whose name a target ($2) begins with, and whether the rest of it is one of their tables, with or without quotes.
+const MEANT: &str = r#"
+    SELECT d.database, EXISTS (
+        SELECT FROM migrator.tables t
+        WHERE t.mapping = d.mapping AND t.database = d.database
+          AND substr($2::text, length(d.database) + 2)
+              IN (t.schema || '.' || t.name,
+                  '"' || replace(t.schema, '"', '""') || '"."' || replace(t.name, '"', '""') || '"')) AS has_table
+    FROM migrator.databases d
+    WHERE d.mapping = $1 AND starts_with($2::text || '.', d.database || '.')"#;
+
+/// Parts `database.schema.table`, where each of the names may hold dots. `databases` are those that the target begins with, and
+/// whether they have such a table. What nobody knows is left for the controller to refuse.
+fn target_of_resync<'a>(target: &'a str, databases: &[(&'a str, bool)]) -> Result<(&'a str, Option<&'a str>), Failure> {
+    let part = |database: &'a str| Some((database, Some(target.strip_prefix(database)?.strip_prefix('.')?)));
+    let whole = databases.iter().find(|(database, _)| *database == target).map(|_| (target, None));
+    let tables = databases.iter().filter(|(_, has_table)| *has_table).filter_map(|(database, _)| part(database));
+    let meant: Vec<_> = whole.into_iter().chain(tables).collect();
+    let longest = databases.iter().max_by_key(|(database, _)| database.len()).and_then(|(database, _)| part(database));
+    match meant.as_slice() {
+        [one] => Ok(*one),
+        [] => Ok(longest
+            .or_else(|| target.split_once('.').map(|(database, table)| (database, Some(table))))
+            .unwrap_or((target, None))),
+        _ => Err(Failure::Failed(format!(
+            "{target} may be several things, since names hold dots: ask in SQL with SELECT migrator.resync(mapping, database, table)"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn databases_with_dots_are_known_by_their_whole_name() {
+        let part = |target, databases: &[(&'static str, bool)]| target_of_resync(target, databases).ok();
+        assert_eq!(part("shop", &[("shop", false)]), Some(("shop", None)));
+        assert_eq!(part("shop.public.t", &[("shop", true)]), Some(("shop", Some("public.t"))));
+        assert_eq!(part("a.b", &[("a", false), ("a.b", false)]), Some(("a.b", None)));
+        assert_eq!(part("a.b.c", &[("a", true), ("a.b", false)]), Some(("a", Some("b.c"))));
+        assert_eq!(part("a.b.c.d", &[("a", true), ("a.b", true)]), None, "the table c.d of a.b, or b.c.d of a");
+        assert_eq!(part("a.b.c", &[("a", true), ("a.b.c", false)]), None, "a table, or a whole database");
+        assert_eq!(part("a.b.no", &[("a", false), ("a.b", false)]), Some(("a.b", Some("no"))));
+        assert_eq!(part("other.public.t", &[]), Some(("other", Some("public.t"))));
+        assert_eq!(part("other", &[]), Some(("other", None)));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Failure, print};
+use super::{Answer, Failure, print, print_json, terminal};
 use crate::config::Config;
 use crate::postgres::{Endpoint, retry};
 use crate::provision::control;
@@ -31,7 +31,7 @@ pub(super) async fn run(config: &Config, as_json: bool) -> Result<Answer, Failur
         rows.extend(found.iter().map(|row| row.get::<_, Value>(0)));
     }
     if as_json {
-        print(&json!(rows).to_string());
+        print_json(&json!(rows));
         return Ok(Answer::Yes);
     }
     if rows.is_empty() {
@@ -45,7 +45,7 @@ pub(super) async fn run(config: &Config, as_json: bool) -> Result<Answer, Failur
     for row in &rows {
         let text = |key: &str| match &row[key] {
             Value::Null => String::new(),
-            Value::String(text) => text.clone(),
+            Value::String(text) => terminal::line(text).into_owned(),
             other => other.to_string(),
         };
         print(&format!(

@@ -1,5 +1,7 @@
 //! What version 18 does no longer have: told with a remedy before anything is written, instead of when a statement fails.
 
+use std::collections::BTreeMap;
+
 use tokio_postgres::Client;
 
 use super::{Catalog, Error, each_row};
@@ -49,6 +51,27 @@ const KINDS: &[Kind] = &[
         fix: "on the source, call the operator's function instead wherever it is used, and drop the operator",
     },
     Kind {
+        name: "operator",
+        severity: Severity::Error,
+        code: Code::RemovedOperator,
+        reason: "the definition fails",
+        fix: "on the source, use what took its place: factorial(n), <@ for @ and @> for ~ of geometric types, or the two in the other order",
+    },
+    Kind {
+        name: "oid_column",
+        severity: Severity::Error,
+        code: Code::OidColumn,
+        reason: "tables have no such column since version 12",
+        fix: "on the source, copy the hidden column to an ordinary one, and use that",
+    },
+    Kind {
+        name: "conversion",
+        severity: Severity::Error,
+        code: Code::ConversionFunction,
+        reason: "since version 14 such a function has a sixth argument, and gives the bytes it has converted",
+        fix: "build the function's library for version 18, change the function's declaration, and make both on the destination by hand",
+    },
+    Kind {
         name: "setting",
         severity: Severity::Error,
         code: Code::RemovedSetting,
@@ -80,23 +103,25 @@ const KINDS: &[Kind] = &[
 
 /// Adds a finding for each object that has or uses something that is gone.
 pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), Error> {
-    let mut findings = Vec::new();
+    // By kind and object: all that is the matter with it is one finding.
+    let mut found: BTreeMap<(usize, String), Vec<String>> = BTreeMap::new();
     each_row(client, catalog.session(), "removed", QUERY, |row| {
-        let (name, detail): (&str, &str) = (row.try_get("kind")?, row.try_get("detail")?);
-        if let Some(kind) = KINDS.iter().find(|kind| kind.name == name) {
-            findings.push(Finding {
-                severity: kind.severity,
-                database: String::new(),
-                code: kind.code,
-                object: row.try_get("object")?,
-                reason: format!("{detail}; {}", kind.reason),
-                fix: kind.fix.to_owned(),
-                statement: None,
-            });
+        let (name, object): (&str, String) = (row.try_get("kind")?, row.try_get("object")?);
+        if let Some(kind) = KINDS.iter().position(|kind| kind.name == name) {
+            found.entry((kind, object)).or_default().push(row.try_get("detail")?);
         }
         Ok(())
     })
     .await?;
+    let findings = found.into_iter().map(|((kind, object), details)| Finding {
+        severity: KINDS[kind].severity,
+        database: String::new(),
+        code: KINDS[kind].code,
+        object,
+        reason: format!("{}; {}", details.join(", "), KINDS[kind].reason),
+        fix: KINDS[kind].fix.to_owned(),
+        statement: None,
+    });
     catalog.findings.extend(findings);
     Ok(())
 }

@@ -41,7 +41,42 @@ WITH removed_type AS (
            ('daticulocale', 17), ('colliculocale', 17), ('checkpoints_timed', 17), ('checkpoints_req', 17),
            ('checkpoint_write_time', 17), ('checkpoint_sync_time', 17), ('buffers_checkpoint', 17), ('buffers_backend', 17),
            ('buffers_backend_fsync', 17), ('old_snapshot_threshold', 17), ('db_user_namespace', 17), ('trace_recovery_messages', 17),
+           ('clientdn', 12), ('stxdependencies', 12), ('stxndistinct', 12), ('timenow', 12), ('pg_pltemplate', 13), ('received_lsn', 13),
+           ('currtid', 14), ('numeric_fac', 14), ('datlastsysoid', 15), ('path_center', 15), ('close_lb', 15), ('close_sl', 15),
+           ('dist_bl', 15), ('dist_lb', 15), ('pg_read_file_old', 17), ('pg_rotate_logfile_old', 17), ('interval_accum', 17),
+           ('max_dead_tuples', 17), ('num_dead_tuples', 17), ('wal_sync', 18), ('wal_write', 18),
            ('adminpack', 17), ('pg_file_unlink', 17), ('attcacheoff', 18), ('op_bytes', 18), ('wal_write_time', 18), ('wal_sync_time', 18)
+), removed_operator (id, name, since) AS (
+    -- by OID, as expressions name them; the operators of abstime, reltime and tinterval go with their types
+    VALUES (388, 'n !', 14), (389, '!! n', 14), (2862, 'box @ box', 14), (2864, 'circle @ circle', 14), (2876, 'lseg @ box', 14),
+           (2875, 'lseg @ line', 14), (2866, 'point @ box', 14), (2871, 'point @ circle', 14), (2873, 'point @ line', 14),
+           (2874, 'point @ lseg', 14), (2867, 'point @ path', 14), (2869, 'point @ polygon', 14), (2860, 'polygon @ polygon', 14),
+           (2863, 'box ~ box', 14), (2865, 'circle ~ circle', 14), (2872, 'circle ~ point', 14), (2868, 'path ~ point', 14),
+           (2870, 'polygon ~ point', 14), (2861, 'polygon ~ polygon', 14), (2877, 'aclitem[] ~ aclitem', 14),
+           (1568, 'line ## box', 15), (1566, 'lseg ## line', 15), (1382, 'box <-> line', 15), (1524, 'line <-> box', 15), (970, '@@ path', 15)
+), expression AS (
+    SELECT CASE r.relkind WHEN 'm' THEN 'materialized view ' ELSE 'view ' END || r.name AS object, w.ev_action::text AS tree
+    FROM pg_catalog.pg_rewrite w JOIN relation r ON r.oid = w.ev_class WHERE r.relkind IN ('v', 'm') AND w.rulename = '_RETURN'
+    UNION ALL
+    SELECT 'rule ' || r.name || '.' || pg_catalog.quote_ident(w.rulename), w.ev_action::text || w.ev_qual::text
+    FROM pg_catalog.pg_rewrite w JOIN relation r ON r.oid = w.ev_class WHERE w.rulename <> '_RETURN'
+    UNION ALL
+    SELECT 'default of column ' || r.name || '.' || pg_catalog.quote_ident(a.attname), d.adbin::text
+    FROM pg_catalog.pg_attrdef d JOIN relation r ON r.oid = d.adrelid
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    UNION ALL
+    SELECT 'constraint ' || coalesce(r.name, t.typname) || '.' || pg_catalog.quote_ident(c.conname), c.conbin::text
+    FROM pg_catalog.pg_constraint c LEFT JOIN relation r ON r.oid = c.conrelid LEFT JOIN pg_catalog.pg_type t ON t.oid = c.contypid
+    WHERE c.oid >= 16384 AND c.conbin IS NOT NULL
+    UNION ALL
+    SELECT 'index ' || r.name, coalesce(i.indexprs::text, '') || coalesce(i.indpred::text, '')
+    FROM pg_catalog.pg_index i JOIN relation r ON r.oid = i.indexrelid WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+    UNION ALL
+    SELECT 'policy ' || r.name || '.' || pg_catalog.quote_ident(p.polname), coalesce(p.polqual::text, '') || coalesce(p.polwithcheck::text, '')
+    FROM pg_catalog.pg_policy p JOIN relation r ON r.oid = p.polrelid
+    UNION ALL
+    SELECT 'trigger ' || r.name || '.' || pg_catalog.quote_ident(g.tgname), g.tgqual::text
+    FROM pg_catalog.pg_trigger g JOIN relation r ON r.oid = g.tgrelid WHERE g.tgqual IS NOT NULL
 ), pattern AS (
     -- one expression for all, since the server keeps only some compiled
     SELECT '\y(' || pg_catalog.string_agg(name, '|') || ')\y' AS expression FROM removed_name
@@ -76,6 +111,34 @@ SELECT 'postfix', 'operator ' || o.oid::regoperator::text, 'it stands behind its
 FROM pg_catalog.pg_operator o
 WHERE o.oid >= 16384 AND o.oprright = 0 AND o.oprleft <> 0 AND o.oprcode <> 0
 UNION ALL
+SELECT 'operator', e.object, 'it uses ' || o.name || ', which is gone since version ' || o.since
+FROM expression e
+CROSS JOIN LATERAL (
+    SELECT DISTINCT m[1]::integer AS id
+    FROM pg_catalog.regexp_matches(e.tree, ':opno (388|389|970|1382|1524|1566|1568|28[67][0-9])\y', 'g') AS m
+) used
+JOIN removed_operator o ON o.id = used.id
+WHERE (SELECT major FROM version) < 15 AND o.since > (SELECT major FROM version)
+UNION ALL
+SELECT DISTINCT 'oid_column', coalesce(CASE r.relkind WHEN 'm' THEN 'materialized view ' ELSE 'view ' END || r.name,
+                                       'constraint ' || o.name || '.' || pg_catalog.quote_ident(c.conname),
+                                       'index ' || i.name, 'policy ' || o.name || '.' || pg_catalog.quote_ident(p.polname)),
+       'it uses the hidden column oid of ' || o.name
+FROM pg_catalog.pg_depend d
+JOIN relation o ON o.oid = d.refobjid
+LEFT JOIN pg_catalog.pg_rewrite w ON d.classid = 2618 AND w.oid = d.objid
+LEFT JOIN relation r ON r.oid = w.ev_class
+LEFT JOIN pg_catalog.pg_constraint c ON d.classid = 2606 AND c.oid = d.objid
+LEFT JOIN relation i ON d.classid = 1259 AND i.oid = d.objid AND i.relkind IN ('i', 'I')
+LEFT JOIN pg_catalog.pg_policy p ON d.classid = 3256 AND p.oid = d.objid
+WHERE d.refclassid = 1259 AND d.refobjsubid = -2 AND coalesce(r.oid, c.oid, i.oid, p.oid) IS NOT NULL
+UNION ALL
+SELECT 'conversion', 'conversion ' || pg_catalog.format('%I.%I', n.nspname, v.conname), 'it is made of ' || f.name
+FROM pg_catalog.pg_conversion v
+JOIN pg_catalog.pg_namespace n ON n.oid = v.connamespace
+JOIN routine f ON f.oid = v.conproc
+WHERE (SELECT major FROM version) < 14
+UNION ALL
 SELECT 'setting', 'function ' || f.name, 'it sets ' || pg_catalog.split_part(s.setting, '=', 1)
 FROM routine f
 CROSS JOIN LATERAL pg_catalog.unnest(f.proconfig) AS s(setting)
@@ -99,5 +162,7 @@ JOIN routine f ON f.oid = d.refobjid
 JOIN pg_catalog.pg_language l ON l.oid = f.prolang
 WHERE d.classid = 1259 AND d.refclassid = 1255 AND l.lanname NOT IN ('internal', 'c')
   AND (SELECT major FROM version) < 17
+  -- A body that the server keeps as a tree (14+) has no text, and looks nothing up any more.
+  AND f.prosrc <> ''
   AND NOT EXISTS (SELECT FROM pg_catalog.unnest(f.proconfig) AS s(setting) WHERE s.setting ~ '^search_path=')
 ORDER BY 1, 2, 3

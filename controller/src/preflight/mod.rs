@@ -18,6 +18,7 @@ mod reach;
 mod recovery;
 mod replication_slots;
 mod row_security;
+mod setting_values;
 mod source_databases;
 mod storage;
 mod transactions;
@@ -29,6 +30,7 @@ pub use destination_databases::database_exists;
 pub(crate) use extensions::{fix as extension_fix, is_missing_extension};
 pub use names::check as names;
 pub use reach::reach;
+pub use setting_values::setting_values;
 
 use std::collections::BTreeSet;
 

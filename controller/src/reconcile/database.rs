@@ -114,6 +114,7 @@ pub struct Database {
     /// When what failed is to be tried once more.
     pub(super) retry_finish_at: Option<Instant>,
     pub(super) watcher: Watcher,
+    pub(super) beside: super::beside::Keeper,
     /// Tables that were taken out of their streams, by the ledger.
     pub(super) detached: Vec<Detached>,
     /// Streams that fail, nobody knows at what.
@@ -158,6 +159,7 @@ impl Database {
             failing_since: None,
             retry_finish_at: None,
             watcher: Watcher::default(),
+            beside: super::beside::Keeper::default(),
             detached: Vec::new(),
             riddles: HashMap::new(),
         }
@@ -344,6 +346,9 @@ impl Database {
             let outcome = self.watcher.tick(&stream, open).await.map_err(Error::doing("watching the stream"))?;
             self.in_step = self.watcher.in_step();
             let paused = *self.mode.borrow() == Mode::Paused;
+            if self.in_step && self.finished && !paused && context.holds.borrow().of(&self.name).is_none() {
+                self.keep_beside();
+            }
             if uncopied > 0 && hold.is_none() && !paused {
                 return Ok(());
             }
@@ -354,6 +359,9 @@ impl Database {
                 return Ok(());
             }
             self.show_riddles();
+            if let Outcome::Unsafe(stream) = outcome {
+                return self.leave_binary(stream).await;
+            }
             if let Outcome::Failing(stream) = outcome
                 && !self.is_riddle(stream)
             {
@@ -369,6 +377,7 @@ impl Database {
             tokio::select! {
                 () = tokio::time::sleep(context.tick) => {}
                 _ = self.mode.changed() => return Ok(()),
+                copied = self.beside.ended() => self.note_beside(copied),
             }
         }
     }

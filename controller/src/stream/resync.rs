@@ -1,6 +1,6 @@
 //! Copying anew what is attached: the tables are taken out of the subscription, and the loop finds them not copied.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::Client;
 
@@ -9,7 +9,7 @@ use super::publication;
 use super::slot::{self, Slot};
 use super::subscription;
 use crate::ledger;
-use crate::postgres::retry;
+use crate::postgres::{quote, retry};
 
 /// Why nothing is copied anew.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,9 @@ pub enum Error {
     /// There is no such table in the stream.
     #[error("the table {0:?} is not part of the migration: give it as schema.table, as migrator.tables shows it")]
     NoTable(String),
+    /// Names may hold dots.
+    #[error("{0} may be several tables, since names hold dots: give it in quotes, as \"schema\".\"table\"")]
+    Ambiguous(String),
     /// There is no stream that could carry a single table on.
     #[error("the slot of the stream is gone or lost: copy the whole database again instead of a single table")]
     NoSlot,
@@ -43,6 +46,21 @@ pub async fn lost_slots<'n>(source: &Client, streams: &'n [Names]) -> Result<Vec
     Ok(streams.iter().zip(slots).filter(|(_, slot)| matches!(slot, Slot::Missing | Slot::Lost)).map(|(names, _)| names).collect())
 }
 
+/// Those of the tables that an operator's word means: all without one, else the table that is called `"schema"."table"` or, where
+/// that is clear, `schema.table`.
+fn named(tables: Vec<(String, String)>, word: Option<&str>) -> Result<Vec<(String, String)>, Error> {
+    let Some(word) = word else { return Ok(tables) };
+    if let Some(table) = tables.iter().find(|(schema, name)| quote::qualified(schema, name) == word) {
+        return Ok(vec![table.clone()]);
+    }
+    let found: Vec<_> = tables.into_iter().filter(|(schema, name)| format!("{schema}.{name}") == word).collect();
+    match found.len() {
+        0 => Err(Error::NoTable(word.to_owned())),
+        1 => Ok(found),
+        _ => Err(Error::Ambiguous(word.to_owned())),
+    }
+}
+
 /// Takes tables (or the one named `schema.table`) out of the subscriptions of the database that `destination` is connected
 /// to, with their streams stopped. Gives which; the streams are started again by the loop, when they have been copied.
 pub async fn detach(
@@ -50,25 +68,28 @@ pub async fn detach(
     streams: &[Names],
     table: Option<&str>,
 ) -> Result<HashSet<(String, String)>, Error> {
-    let mut chosen = Vec::new();
-    let mut subscribed = false;
+    let mut attached: HashMap<(String, String), usize> = HashMap::new();
+    let mut subscribed = Vec::new();
     for names in streams {
         let Some(found) = subscription::observe(destination, names).await.map_err(Error::Statement)? else { continue };
-        subscribed = true;
-        let attached = subscription::tables(destination, found.oid).await.map_err(Error::Statement)?;
-        let mut of_stream: Vec<(String, String)> =
-            attached.into_keys().filter(|(schema, name)| table.is_none_or(|t| *t == format!("{schema}.{name}"))).collect();
-        of_stream.sort();
-        if !of_stream.is_empty() {
-            chosen.push((names, found.oid, of_stream));
-        }
+        let tables = subscription::tables(destination, found.oid).await.map_err(Error::Statement)?;
+        attached.extend(tables.into_keys().map(|table| (table, subscribed.len())));
+        subscribed.push((names, found.oid));
     }
-    if let Some(table) = table
-        && subscribed
-        && chosen.is_empty()
-    {
-        return Err(Error::NoTable(table.to_owned()));
-    }
+    let all: Vec<(String, String)> = attached.keys().cloned().collect();
+    // Without a stream there is nothing to be taken out, and everything is copied anyway.
+    let wanted = if subscribed.is_empty() { Vec::new() } else { named(all, table)? };
+    let of_stream = |stream: usize| {
+        let mut tables: Vec<_> = wanted.iter().filter(|table| attached[*table] == stream).collect();
+        tables.sort();
+        tables
+    };
+    let chosen: Vec<_> = subscribed
+        .iter()
+        .enumerate()
+        .map(|(stream, (names, oid))| (*names, *oid, of_stream(stream)))
+        .filter(|(_, _, tables)| !tables.is_empty())
+        .collect();
     for (names, subscription, _) in &chosen {
         subscription::disable(destination, names.subscription()).await?;
         subscription::await_stopped(destination, *subscription).await.map_err(Error::Statement)?;
@@ -95,7 +116,24 @@ pub async fn detach(
         }
     }
     transaction.commit().await.map_err(Error::Statement)?;
-    Ok(chosen.into_iter().flat_map(|(_, _, tables)| tables).collect())
+    Ok(wanted.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_means_one_table_or_none() {
+        let table = |schema: &str, name: &str| (schema.to_owned(), name.to_owned());
+        let tables = vec![table("a", "b.c"), table("a.b", "c"), table("app", "t"), table("a\"b", "t")];
+        let named = |word| named(tables.clone(), Some(word));
+        assert_eq!(named("app.t").ok(), Some(vec![table("app", "t")]));
+        assert!(matches!(named("a.b.c"), Err(Error::Ambiguous(_))));
+        assert_eq!(named("\"a.b\".\"c\"").ok(), Some(vec![table("a.b", "c")]));
+        assert_eq!(named("\"a\"\"b\".\"t\"").ok(), Some(vec![table("a\"b", "t")]));
+        assert!(matches!(named("app.nothing"), Err(Error::NoTable(_))));
+    }
 }
 
 /// Begins counting anew what the streams fail at and which rows they miss: that is over with a fresh copy.

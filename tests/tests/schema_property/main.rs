@@ -10,10 +10,7 @@ mod names;
 use std::fmt::Write as _;
 
 use generate::{ROLES, World};
-use pg_migrator::object;
-use pg_migrator::plan::{self, Section};
-use pg_migrator::postgres::ServerVersion;
-use pg_migrator_tests::{Cluster, Error, Result, dump_diff};
+use pg_migrator_tests::{Cluster, Error, Result, dump_diff, schema};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
@@ -53,7 +50,7 @@ async fn any_schema_of_postgresql_15_arrives_as_pg_dump_would_carry_it() -> Resu
         // Some statements make no sense, and the server says so; if most did, this test would test nothing.
         assert!(refused * 4 < made, "seed {seed}, {database}: {refused} statements were refused, only {made} were not");
         dump_diff::copy_database(&source, &yardstick, &database)?;
-        broken.extend(carry(&source, &destination, &database).await?);
+        broken.extend(schema::carry(&source, &destination, &database).await?);
         let (expected, found) = (dump_diff::schema(&yardstick, &database)?, dump_diff::schema(&destination, &database)?);
         broken.extend(dump_diff::same(&database, &expected, &found).err().map(|error| error.to_string()));
         if !broken.is_empty() {
@@ -64,39 +61,4 @@ async fn any_schema_of_postgresql_15_arrives_as_pg_dump_would_carry_it() -> Resu
         }
     }
     Ok(())
-}
-
-/// Carries a database's schema with our plan; tells what failed.
-async fn carry(source: &Cluster, destination: &Cluster, database: &str) -> Result<Vec<String>> {
-    let reader = source.connect(database).await?;
-    let broken = |what: &str, error: &dyn std::error::Error| Error::Broken(format!("{what} {database}: {error}"));
-    let catalog = object::introspect(&reader, ServerVersion(150_000), &[]).await.map_err(|error| {
-        let words = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        Error::Broken(format!("reading {database}: {error}: {words}"))
-    })?;
-    let plan = plan::plan(&catalog, &plan::Options::default());
-    destination.run("postgres", &format!("CREATE DATABASE {database}")).await?;
-    let writer = destination.connect(database).await?;
-    let settings =
-        "SET search_path = ''; SET check_function_bodies = off; SET event_triggers = off; SET session_replication_role = replica";
-    writer.batch_execute(settings).await.map_err(|error| broken("preparing", &error))?;
-    let mut failed: Vec<String> =
-        plan.findings.iter().map(|finding| format!("finding {}: {}: {}", finding.code, finding.object, finding.reason)).collect();
-    for statement in &plan.statements {
-        if let Err(error) = writer.batch_execute(statement.executable()).await {
-            let words = error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
-            failed.push(format!("{:?} {}: {words}\n{}", statement.section, statement.object, statement.sql));
-        }
-    }
-    // What the controller asks after a restart must be true now.
-    for statement in plan.statements.iter().filter(|statement| statement.section > Section::BeforeData) {
-        if let Some(question) = &statement.done_when {
-            let row =
-                writer.query_one(question.as_str(), &[]).await.map_err(|error| broken("asking whether it is done in", &error))?;
-            if row.get::<_, Option<bool>>(0) != Some(true) {
-                failed.push(format!("{} is not done by its own word: {question}", statement.object));
-            }
-        }
-    }
-    Ok(failed)
 }
