@@ -101,9 +101,12 @@ BEGIN ATOMIC
         SELECT 30, '', format('3. Wait for ready again: SELECT migrator.cutover_ready(%L); the lag of every database in migrator.status() must be 0 bytes.', m.mapping)
             FROM migrator.mapping m WHERE m.mapping = cutover_instructions.mapping
         UNION ALL
-        SELECT 40, '', format('4. SELECT migrator.mark_complete(%L); it carries the sequences over a last time, switches triggers on, and removes what it needed. '
-                   'Wait until its row in migrator.requests has finished.', m.mapping)
+        SELECT 40, '', format('4. SELECT migrator.mark_complete(%L); it carries the sequences over a last time, copies again what the stream does not carry, switches '
+                   'triggers on, and removes what it needed. Wait until its row in migrator.requests has finished; nobody may use the destination before.', m.mapping)
             FROM migrator.mapping m WHERE m.mapping = cutover_instructions.mapping
+        UNION ALL
+        SELECT 45, k.database, format('   %s, what the stream does not carry: %s.', k.database, k.detail)
+            FROM migrator.cutover_check k WHERE k.mapping = cutover_instructions.mapping AND k.name = 'carried_beside'
         UNION ALL
         SELECT 50, '', format('5. Point the applications at %s. If the old server is to be written to again: ALTER DATABASE … RESET default_transaction_read_only. Instead of steps 2 to 4 the assisted way is: SELECT migrator.cutover(%L);', m.destination, m.mapping)
             FROM migrator.mapping m WHERE m.mapping = cutover_instructions.mapping

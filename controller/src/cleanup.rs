@@ -74,13 +74,14 @@ const ORDER: [Kind; 10] = [
     Kind::Membership,
 ];
 
-/// Cleans up; `finish_first` carries out the last steps of a switch that was made by hand.
-pub async fn run(context: &Context, finish_first: bool) -> Result<Report, Error> {
+/// Cleans up; `finish_first` carries out the last steps of a switch that was made by hand, `keep` without copying over what is in use
+/// on the destination already.
+pub async fn run(context: &Context, finish_first: bool, keep: bool) -> Result<Report, Error> {
     let mut report = Report::default();
     let mut effects = ledger::in_force(&context.control, &context.mapping).await?;
     let streams = effects.iter().any(|e| e.kind == Kind::Subscription);
     if finish_first && streams {
-        report.sequences = Some(cutover::finish_by_hand(context).await?);
+        report.sequences = Some(cutover::finish_by_hand(context, keep).await?);
     }
     effects.sort_by_key(|e| (ORDER.iter().position(|k| *k == e.kind), e.id));
     let mut first_error = None;

@@ -198,6 +198,12 @@ pub struct Mapping {
     /// Streams of a database: its tables are spread over so many publications, slots and subscriptions.
     #[serde(default = "default_streams")]
     pub streams: usize,
+    /// Whether the slots on a source from 17 on are to survive a failover there.
+    #[serde(default = "yes")]
+    pub failover_slots: bool,
+    /// Whether values of the stream may travel in their binary form, where that is safe.
+    #[serde(default = "yes")]
+    pub binary: bool,
     /// COPY bytes a second, of all mappings of this source together: the smallest of theirs counts.
     #[serde(default)]
     pub rate_limit: Option<ByteSize>,
@@ -290,6 +296,9 @@ fn default_database() -> String {
 }
 fn default_workers() -> usize {
     4
+}
+fn yes() -> bool {
+    true
 }
 fn default_streams() -> usize {
     1

@@ -1,5 +1,6 @@
 //! The controller of pg-migrator.
 
+pub mod beside;
 pub mod cleanup;
 pub mod cli;
 pub mod config;

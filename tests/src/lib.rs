@@ -10,6 +10,7 @@
 //! - [`workload`] keeps changing every table while that happens.
 //! - [`compare`] and [`dump_diff`] are the oracles. They are independent of pg-migrator's code: the servers count and
 //!   hash their own rows, and `pg_dump` describes the schemas.
+//! - [`extension`] makes an extension with configuration tables.
 //! - [`faults`] has rounds in which something goes wrong on purpose.
 //! - [`schema`] carries a schema with our plan and nothing else of us.
 //! - [`bench`] measures it beside the other ways of moving a database.
@@ -23,6 +24,7 @@ pub mod controller;
 pub mod databases;
 pub mod dump_diff;
 pub mod error;
+pub mod extension;
 pub mod faults;
 pub mod findings;
 pub mod fixtures;

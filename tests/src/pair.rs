@@ -45,7 +45,8 @@ impl Pair {
 /// Waits until everything that was written to a source so far is applied, as the source's own slots of pg-migrator say.
 /// Nobody may be writing.
 pub async fn drained(source: &Cluster) -> Result<()> {
-    let written = source.value("postgres", "SELECT pg_current_wal_lsn()").await?;
+    // Commits may be on their way into the log still (synchronous_commit is off): what is asked for now comes behind them.
+    let written = source.value("postgres", "SELECT pg_logical_emit_message(false, 'scenario', 'drained')").await?;
     let slots = format!(
         "SELECT slot_name, confirmed_flush_lsn, active, confirmed_flush_lsn >= '{written}' FROM pg_replication_slots
          WHERE slot_name LIKE 'pg\\_migrator\\_%' AND NOT temporary"

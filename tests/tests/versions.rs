@@ -36,6 +36,7 @@ async fn moves_live(major: u32) -> Result<()> {
     let writers = SMALL.write(&pair.source, "small", u64::from(major), PAUSE).await?;
     let mut controller = Controller::started(&pair.config())?;
     controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    the_stream_is_made_for_its_source(&pair).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     writers.stop().await?;
     drained(&pair.source).await?;
@@ -54,4 +55,19 @@ async fn moves_live(major: u32) -> Result<()> {
     assert!(pair.destination.run("small", "INSERT INTO app.letters (person) VALUES (-1)").await.is_err(), "foreign keys hold");
     // And the source takes writes again, since it is nobody's any more.
     pair.source.run("small", "INSERT INTO app.people (name) VALUES ('old server')").await
+}
+
+/// Large transactions as they come from 14 on and in parallel from 16 on, binary values from 14 on, failover from 17 on.
+async fn the_stream_is_made_for_its_source(pair: &Pair) -> Result<()> {
+    let options = "SELECT substream, subbinary, subfailover FROM pg_subscription";
+    let expected = match pair.source.major() {
+        ..14 => ["f", "f", "f"],
+        14..16 => ["t", "t", "f"],
+        16 => ["p", "t", "f"],
+        17.. => ["p", "t", "t"],
+    };
+    assert_eq!(pair.destination.rows("small", options).await?[0], expected);
+    let slot = "SELECT COALESCE(to_jsonb(s) ->> 'failover', 'false') FROM pg_replication_slots s WHERE NOT temporary";
+    assert_eq!(pair.source.value("small", slot).await?, if pair.source.major() >= 17 { "true" } else { "false" });
+    Ok(())
 }

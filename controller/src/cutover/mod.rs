@@ -2,8 +2,8 @@
 //! a source that takes none; or, if anything fails or takes too long, both as they were.
 //!
 //! [`block`] stops the writers; then a marker is emitted in every database and waited for, sequences are set to their
-//! last values, and what would have disturbed the stream (triggers that fire on replicas, forced row security) is
-//! switched on.
+//! last values, what the stream does not carry is brought over again ([`beside`]), and what would have disturbed the stream
+//! (triggers that fire on replicas, forced row security) is switched on.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -15,15 +15,16 @@ use tokio_postgres::Client;
 use crate::copy::table;
 use crate::ledger::{self, Kind};
 use crate::plan::{Section, Statement};
-use crate::postgres::{self, Endpoint, Lsn, Session, retry};
+use crate::postgres::{self, Endpoint, Lsn, Session, quote, retry};
 use crate::provision::tablespaces::Placement;
 use crate::provision::{carry, schema};
 use crate::reconcile::{Context, act, admission, database, mapping, watch};
 use crate::stream::sequences::{self, Carry};
 use crate::stream::slot::{self, Slot};
 use crate::stream::subscription::{self, TableState};
-use crate::stream::{Names, publication};
+use crate::stream::{Names, options, publication};
 
+mod beside;
 pub mod block;
 
 /// Why a cutover did not take place.
@@ -101,6 +102,37 @@ pub enum Error {
         /// Its name.
         slot: String,
     },
+    /// What the stream does not carry.
+    #[error("database {database}: {source}")]
+    Beside {
+        /// Where.
+        database: String,
+        /// What went wrong.
+        #[source]
+        source: crate::beside::Error,
+    },
+    /// Both sides are not alike in what the stream does not carry.
+    #[error("database {database}: {}", .what.join("; "))]
+    NotAlike {
+        /// Where.
+        database: String,
+        /// What was found.
+        what: Vec<String>,
+    },
+    /// A switch made by hand: what is to be copied a last time has been written to on the destination.
+    #[error(
+        "database {database}: {} on the destination is no longer as it was copied. If it is in use already and its rows are to stay: SELECT \
+         migrator.request({}, 'complete', '{{\"keep_destination\": true}}'); if the source's rows are to come over: SELECT \
+         migrator.resync({}, {}); and ask again", .what.join(", "), quote::literal(.mapping), quote::literal(.mapping), quote::literal(.database)
+    )]
+    InUse {
+        /// The mapping.
+        mapping: String,
+        /// Where.
+        database: String,
+        /// What it is.
+        what: Vec<String>,
+    },
     /// The operator's time limit.
     #[error("the time limit of {} s was over while {doing}", .limit.as_secs_f64())]
     Late {
@@ -145,6 +177,8 @@ pub struct DatabaseReport {
     pub sequences: u64,
     /// Statements executed last.
     pub statements: usize,
+    /// What was brought over again because the stream does not carry it.
+    pub beside: crate::beside::Outcome,
 }
 
 /// One database on its way over, with everything that can be fetched before the clock runs.
@@ -154,6 +188,8 @@ struct Candidate {
     source: Session,
     destination: Session,
     last: Vec<Statement>,
+    /// What copies what the stream does not carry, once it is prepared.
+    crew: Option<crate::beside::Crew>,
     report: DatabaseReport,
 }
 
@@ -171,6 +207,7 @@ pub async fn run(context: &Context, limit: Duration) -> Result<Report, Error> {
 async fn attempt(context: &Context, limit: Duration, blocked: &mut Vec<block::Entry>) -> Result<Report, Error> {
     still_in_time(context, limit).await?;
     let mut candidates = prepare(context).await?;
+    beside::prepare(context, &mut candidates).await?;
     let blocked_for = still_in_time(context, limit).await?;
     let began = Instant::now();
     let deadline = began + limit.saturating_sub(blocked_for);
@@ -193,6 +230,8 @@ async fn attempt(context: &Context, limit: Duration, blocked: &mut Vec<block::En
         candidate.report.sequences =
             within(deadline, limit, || "setting the sequences".to_owned(), setting).await?.map_err(sequence_failed(candidate))?;
     }
+    let again = beside::again(context, &mut candidates);
+    within(deadline, limit, || "copying again what the stream does not carry".to_owned(), again).await??;
     switch_on(&mut candidates, deadline, limit).await?;
     Ok(Report {
         seconds: (blocked_for + began.elapsed()).as_secs_f64(),
@@ -229,6 +268,11 @@ async fn still_equal(context: &Context, candidate: &Candidate) -> Result<(), Err
         let Some(found) = found.filter(|s| s.enabled) else {
             return Err(Error::NotReady { database: candidate.name.clone(), why: "its stream is not running".to_owned() });
         };
+        let suspects = options::unsafe_in_binary(&candidate.source, names).await.map_err(failed(looking, candidate))?;
+        if found.binary && !suspects.is_empty() {
+            let why = "columns were added that can't travel in the binary form that its stream has".to_owned();
+            return Err(Error::NotReady { database: candidate.name.clone(), why });
+        }
         states.extend(subscription::tables(&candidate.destination, found.oid).await.map_err(failed(looking, candidate))?);
     }
     let lagging: Vec<String> =
@@ -306,9 +350,15 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
     // A cutover that was interrupted may have switched some on.
     let done = schema::already_done(&destination, &name, &last).await.map_err(database::Error::from)?;
     let last: Vec<Statement> = last.into_iter().enumerate().filter(|(i, _)| !done.contains(i)).map(|(_, s)| s).collect();
-    let report =
-        DatabaseReport { database: name.clone(), sessions_ended: 0, marker: String::new(), sequences: 0, statements: last.len() };
-    Ok(Candidate { name, names, source, destination, last, report })
+    let report = DatabaseReport {
+        database: name.clone(),
+        sessions_ended: 0,
+        marker: String::new(),
+        sequences: 0,
+        statements: last.len(),
+        beside: crate::beside::Outcome::default(),
+    };
+    Ok(Candidate { name, names, source, destination, last, crew: None, report })
 }
 
 /// Prepared transactions and subscriptions of the source's own write without a session that could be ended.
@@ -427,9 +477,21 @@ pub async fn release_orphans(
     Ok(())
 }
 
+/// Whether a switch made by hand may be finished: refused while nothing has been changed, so that the operator can choose.
+pub async fn may_finish_by_hand(context: &Context) -> Result<(), Error> {
+    let first = context.source.connect(&context.source.instance.database).await?;
+    for (_, name) in admission::databases(&context.source, &first, &context.settings).await? {
+        beside::refuse_if_touched(context, &name).await?;
+    }
+    Ok(())
+}
+
 /// What a cutover without a block does, for a switch that the operator made by hand: sequences, never backwards since the
 /// destination may be in use, and what comes last. Databases whose stream is gone already have had it.
-pub async fn finish_by_hand(context: &Context) -> Result<u64, Error> {
+///
+/// What the stream does not carry is copied a last time, unless somebody has written to it on the destination: with `keep` it then
+/// stays as it is there, without it nothing is done.
+pub async fn finish_by_hand(context: &Context, keep: bool) -> Result<u64, Error> {
     let limit = Duration::from_mins(5);
     let deadline = Instant::now() + limit;
     let mut candidates = Vec::new();
@@ -445,6 +507,7 @@ pub async fn finish_by_hand(context: &Context) -> Result<u64, Error> {
             candidates.push(candidate);
         }
     }
+    let touched = beside::touched(context, &mut candidates, keep).await?;
     let mut sequences = 0;
     for candidate in &candidates {
         if let Some(writers) = block::writers(&candidate.source).await.map_err(failed("looking for writers", candidate))? {
@@ -457,6 +520,7 @@ pub async fn finish_by_hand(context: &Context) -> Result<u64, Error> {
         sequences +=
             sequences::write(&candidate.destination, &values, Carry::Forward).await.map_err(sequence_failed(candidate))?;
     }
+    beside::last(context, &mut candidates, &touched).await?;
     switch_on(&mut candidates, deadline, limit).await?;
     Ok(sequences)
 }

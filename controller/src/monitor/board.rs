@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::readiness::Check;
+use super::readiness::{Beside, Check};
 use super::wal_guard::Kept;
 use crate::copy::Table;
 use crate::copy::pipe::Progress;
@@ -181,6 +181,8 @@ pub struct DatabaseView {
     pub checks: Vec<Check>,
     /// Until when those facts may be believed: whoever establishes them may hang.
     pub believe_until: Option<Instant>,
+    /// What travels beside the stream, once it was looked at.
+    pub beside: Option<Beside>,
     /// Findings by the part that found them: each part replaces its own.
     pub findings: BTreeMap<&'static str, Vec<Finding>>,
     /// Sequences as last carried over.

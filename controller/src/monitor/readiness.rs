@@ -58,6 +58,19 @@ pub struct Facts {
     pub statements_open: usize,
     /// Findings of severity error.
     pub errors: Vec<String>,
+    /// What travels beside the stream, once it was looked at.
+    pub beside: Option<Beside>,
+}
+
+/// What was found of that which the stream does not carry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Whether it was copied, the last time.
+    pub copied: bool,
+    /// What keeps both sides from being alike.
+    pub troubles: Vec<String>,
+    /// What there is, and how much longer it makes the block of a cutover.
+    pub detail: String,
 }
 
 fn check(name: &'static str, ok: bool, detail: String, fix: &str) -> Check {
@@ -138,6 +151,16 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
             if facts.errors.is_empty() { "no finding of severity error".to_owned() } else { facts.errors.join("; ") },
             "select * from migrator.findings where resolved_at is null and severity = 'error' says what to do about each",
         ),
+        check(
+            "carried_beside",
+            facts.beside.as_ref().is_some_and(|b| b.copied && b.troubles.is_empty()),
+            match &facts.beside {
+                None => "what the stream does not carry has not been copied yet".to_owned(),
+                Some(beside) if beside.troubles.is_empty() => beside.detail.clone(),
+                Some(beside) => beside.troubles.join("; "),
+            },
+            "wait; where a message is shown, mend what it names: it is tried again by itself",
+        ),
     ]
 }
 
@@ -156,6 +179,7 @@ mod tests {
             max_lag_bytes: 100,
             below_limit_for: Duration::from_secs(6),
             stable_for: Duration::from_secs(5),
+            beside: Some(Beside { copied: true, ..Beside::default() }),
             ..Facts::default()
         }
     }
@@ -186,6 +210,10 @@ mod tests {
         assert_eq!(failing(|f| f.prepared_transactions.push("gid".into())), ["no_prepared_transactions"]);
         assert_eq!(failing(|f| f.statements_open = 1), ["schema_complete"]);
         assert_eq!(failing(|f| f.errors.push("e".into())), ["no_errors"]);
+        assert_eq!(failing(|f| f.beside = None), ["carried_beside"]);
+        assert_eq!(failing(|f| f.beside = Some(Beside::default())), ["carried_beside"]);
+        let trouble = Beside { copied: true, troubles: vec!["t".into()], ..Beside::default() };
+        assert_eq!(failing(|f| f.beside = Some(trouble)), ["carried_beside"]);
     }
 
     #[test]

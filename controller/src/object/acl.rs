@@ -148,7 +148,7 @@ fn grouped<'a>(grants: impl IntoIterator<Item = &'a Grant>) -> Vec<(&'a Grant, V
 /// Who gives and takes what: the difference between two sets of privileges as `REVOKE` and `GRANT` phrases without their prefix.
 ///
 /// `on` is what follows `ON`; `columns` follows every privilege; `owner` is who a superuser's `GRANT` counts as.
-pub(super) fn difference(
+pub(crate) fn difference(
     base: &[Grant],
     grants: &[Grant],
     owner: &str,
@@ -176,7 +176,7 @@ pub(super) fn difference(
 
 /// As a statement: only a grantor that is not the owner needs another session user. A DO block keeps it one statement; if
 /// the middle of it fails, all of it is rolled back, the session user included.
-pub(super) fn as_grantor(grantor: Option<&str>, sql: &str) -> String {
+pub(crate) fn as_grantor(grantor: Option<&str>, sql: &str) -> String {
     let Some(grantor) = grantor else { return sql.to_owned() };
     let block = format!("BEGIN SET LOCAL SESSION AUTHORIZATION {}; {sql}; RESET SESSION AUTHORIZATION; END", ident(grantor));
     format!("DO LANGUAGE plpgsql {}", literal(&block))

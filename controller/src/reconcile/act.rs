@@ -20,6 +20,7 @@ use crate::provision::before_data::before_data;
 use crate::provision::failure::{Failed, Failures};
 use crate::provision::tablespaces::Placement;
 use crate::provision::{carry, databases, schema};
+use crate::stream::options::{self, Options};
 use crate::stream::{Names, publication, resync, slot, subscription};
 use crate::{object, preflight};
 
@@ -257,17 +258,25 @@ impl Database {
         // A session of its own: a slot waits for running transactions, as long as they run.
         let seat = context.gentle.room.seats(1).await;
         let source = context.source.connect(&name).await?;
-        let created = telling_blockers(&context, &name, observer.as_ref(), slot::create(&source, &names)).await;
+        let options = Options::of(source.version(), context.settings.failover_slots, false);
+        let created = telling_blockers(&context, &name, observer.as_ref(), slot::create(&source, &names, options)).await;
         drop((source, seat));
         self.source = observer;
         Ok(created?)
     }
 
     pub(super) async fn subscribe(&mut self, stream: usize) -> Result<(), Error> {
-        let context = &self.context;
-        let names = &self.names[stream];
+        let names = self.names[stream].clone();
+        let asked = self.context.settings.binary;
+        let source = self.source().await?;
+        let looking = "looking for what the stream is to be made with";
+        let safe = asked && options::unsafe_in_binary(source, &names).await.map_err(Error::doing(looking))?.is_empty();
+        // What the slot is like was decided when it was made.
+        let failover = slot::is_failover(source, &names).await.map_err(Error::doing(looking))?;
+        let options = Options::of(source.version(), failover, safe);
+        let (context, names) = (&self.context, &names);
         self.record_subscription(names).await?;
-        subscription::create(&context.destination, &self.name, &context.source, &self.name, names).await?;
+        subscription::create(&context.destination, &self.name, &context.source, &self.name, names, options).await?;
         self.note_subscription(names).await
     }
 
@@ -287,6 +296,18 @@ impl Database {
     pub(super) async fn carry_out_orders(&mut self) -> Result<(), Error> {
         let orders = self.context.orders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name).unwrap_or_default();
         for order in orders {
+            // Whoever asked may be gone; then the request is open still, and asked again at the next start.
+            match self.order_beside(order.table.as_deref()).await {
+                Ok(true) if order.table.is_some() => {
+                    let _ = order.answer.send(Ok(1));
+                    continue;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let _ = order.answer.send(Err(error.to_string()));
+                    continue;
+                }
+            }
             let names = self.names.clone();
             let (name, policy) = (self.name.clone(), self.context.settings.replica_identity);
             self.source().await?;
@@ -324,7 +345,6 @@ impl Database {
                 Ok::<_, resync::Error>(detached.len())
             };
             let outcome = detached.await.map_err(|error| error.to_string());
-            // Whoever asked may be gone; then the request is open still, and asked again at the next start.
             let _ = order.answer.send(outcome);
             self.finished = false;
             self.watcher = Watcher::default();

@@ -116,6 +116,7 @@ pub struct Database {
     pub(super) watcher: Watcher,
     /// Since when the standby is not read from, because it could not be.
     pub(super) without_standby_since: Option<Instant>,
+    pub(super) beside: super::beside::Keeper,
     /// Tables that were taken out of their streams, by the ledger.
     pub(super) detached: Vec<Detached>,
     /// Streams that fail, nobody knows at what.
@@ -161,6 +162,7 @@ impl Database {
             retry_finish_at: None,
             watcher: Watcher::default(),
             without_standby_since: None,
+            beside: super::beside::Keeper::default(),
             detached: Vec::new(),
             riddles: HashMap::new(),
         }
@@ -347,6 +349,9 @@ impl Database {
             let outcome = self.watcher.tick(&stream, open).await.map_err(Error::doing("watching the stream"))?;
             self.in_step = self.watcher.in_step();
             let paused = *self.mode.borrow() == Mode::Paused;
+            if self.in_step && self.finished && !paused && context.holds.borrow().of(&self.name).is_none() {
+                self.keep_beside();
+            }
             if uncopied > 0 && hold.is_none() && !paused {
                 return Ok(());
             }
@@ -357,6 +362,9 @@ impl Database {
                 return Ok(());
             }
             self.show_riddles();
+            if let Outcome::Unsafe(stream) = outcome {
+                return self.leave_binary(stream).await;
+            }
             if let Outcome::Failing(stream) = outcome
                 && !self.is_riddle(stream)
             {
@@ -372,6 +380,7 @@ impl Database {
             tokio::select! {
                 () = tokio::time::sleep(context.tick) => {}
                 _ = self.mode.changed() => return Ok(()),
+                copied = self.beside.ended() => self.note_beside(copied),
             }
         }
     }

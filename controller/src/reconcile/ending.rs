@@ -137,6 +137,14 @@ impl Mapping {
     ) -> Result<(), Error> {
         self.board.lock().phase = Some(Phase::Completing);
         projection.write(control).await.map_err(doing("writing the projection"))?;
+        if finish_first && !request.keep && !request.started {
+            // Nothing has been changed yet: what is refused now leaves the mapping as it is.
+            if let Err(error) = cutover::may_finish_by_hand(context).await {
+                self.board.lock().phase = None;
+                let report = json!({ "error": error.to_string() });
+                return request::refused(control, request.id, &report).await.map_err(doing("answering a request"));
+            }
+        }
         self.clean_up(context, control, request, finish_first).await?;
         self.board.lock().phase = None;
         projection.write(control).await.map_err(doing("writing the projection"))
@@ -150,7 +158,7 @@ impl Mapping {
         finish_first: bool,
     ) -> Result<(), Error> {
         request::started(control, request.id).await.map_err(doing("beginning the cleanup"))?;
-        let mut cleaning = Box::pin(cleanup::run(context, finish_first));
+        let mut cleaning = Box::pin(cleanup::run(context, finish_first, request.keep));
         let outcome = loop {
             tokio::select! {
                 outcome = &mut cleaning => break outcome,

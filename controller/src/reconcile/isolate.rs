@@ -9,10 +9,10 @@ use super::database::{Cooling, Database, Error};
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::monitor::board::TableStage;
-use crate::postgres::quote;
+use crate::postgres::{Session, quote};
 use crate::provision::schema;
 use crate::stream::conflict::{self, Cause, Conflict};
-use crate::stream::{resync, subscription};
+use crate::stream::{Names, options, resync, subscription};
 
 /// What to do where nothing more is known.
 const LOOK: &str = "look into the destination's server log for the apply worker's message; it is tried again by itself";
@@ -107,6 +107,12 @@ impl Database {
         let context = self.context.clone();
         let conflict = match conflict::find(&context.source, &context.destination, &self.name, &names, found.oid).await {
             Ok(Some(conflict)) => conflict,
+            // As text it can be applied.
+            Ok(None) if subscription::set_text(&destination, &names).await? => {
+                let message = format!("the stream {} failed in binary form, and goes on with text", names.subscription());
+                self.context.board.event(&self.name, "warning", message);
+                return Ok(());
+            }
             Ok(None) => {
                 self.note_riddle(stream, "the transaction that it is at could be applied when it was tried", LOOK);
                 return Ok(());
@@ -136,13 +142,47 @@ impl Database {
                 return Ok(());
             }
         }
-        let detail = json!({ "schema": conflict.schema, "table": conflict.table, "reason": reason });
-        let object = quote::qualified(&conflict.schema, &conflict.table);
-        let (control, mapping) = (&self.context.control, &self.context.mapping);
-        ledger::record(control, mapping, Side::Destination, &self.name, Kind::Detached, &object, &detail).await?;
-        resync::detach(&mut destination, std::slice::from_ref(&names), Some(&table)).await?;
         self.riddles.remove(&stream);
-        self.context.board.event(&self.name, "error", format!("{table}: {reason}; the stream goes on without it"));
+        self.take_out(&mut destination, &names, &conflict.schema, &conflict.table, &reason).await
+    }
+
+    /// Lets a stream go on with text whose tables can't travel in binary form any more, and without those tables: what came
+    /// of them since they changed may be wrong.
+    pub(super) async fn leave_binary(&mut self, stream: usize) -> Result<(), Error> {
+        let names = self.names[stream].clone();
+        let mut destination = schema::session(&self.context.destination, &self.name).await?;
+        let failed = "looking at a stream in binary form";
+        let Some(found) = subscription::observe(&destination, &names).await.map_err(Error::doing(failed))? else { return Ok(()) };
+        subscription::disable(&destination, names.subscription()).await?;
+        subscription::await_stopped(&destination, found.oid).await.map_err(Error::doing(failed))?;
+        let tables = options::unsafe_in_binary(self.source().await?, &names).await.map_err(Error::doing(failed))?;
+        let attached = subscription::tables(&destination, found.oid).await.map_err(Error::doing(failed))?;
+        for table in tables.iter().filter(|t| attached.contains_key(&(t.schema.clone(), t.table.clone()))) {
+            let reason =
+                format!("values of a type that does not mean the same on both servers came in binary form: {}", table.columns);
+            self.take_out(&mut destination, &names, &table.schema, &table.table, &reason).await?;
+        }
+        // Last, for by this a controller that was killed in between knows that there is something to be done.
+        subscription::set_text(&destination, &names).await?;
+        Ok(())
+    }
+
+    /// Takes a table out of its stream, which stands still.
+    async fn take_out(
+        &self,
+        destination: &mut Session,
+        names: &Names,
+        schema: &str,
+        table: &str,
+        reason: &str,
+    ) -> Result<(), Error> {
+        let label = format!("{schema}.{table}");
+        let detail = json!({ "schema": schema, "table": table, "reason": reason });
+        let (control, mapping) = (&self.context.control, &self.context.mapping);
+        let object = quote::qualified(schema, table);
+        ledger::record(control, mapping, Side::Destination, &self.name, Kind::Detached, &object, &detail).await?;
+        resync::detach(destination, std::slice::from_ref(names), Some(&label)).await?;
+        self.context.board.event(&self.name, "error", format!("{label}: {reason}; the stream goes on without it"));
         Ok(())
     }
 

@@ -14,6 +14,8 @@ pub struct Request {
     pub kind: Kind,
     /// Whether a controller has taken it up.
     pub started: bool,
+    /// Whether a completion is to leave alone what is in use on the destination already.
+    pub keep: bool,
     /// How long ago it was asked for, by the server's clock.
     pub age: Duration,
 }
@@ -111,6 +113,7 @@ pub async fn open(control: &Client, mapping: &str) -> Result<Vec<Request>, tokio
                 id: row.get("id"),
                 kind,
                 started: row.get("started"),
+                keep: arguments["keep_destination"].as_bool().unwrap_or(false),
                 age: Duration::try_from_secs_f64(row.get("age")).unwrap_or_default(),
             }
         })
@@ -121,6 +124,17 @@ pub async fn open(control: &Client, mapping: &str) -> Result<Vec<Request>, tokio
 pub async fn started(control: &Client, id: i64) -> Result<(), tokio_postgres::Error> {
     control
         .execute("UPDATE migrator.request SET started_at = clock_timestamp() WHERE id = $1 AND started_at IS NULL", &[&id])
+        .await?;
+    Ok(())
+}
+
+/// Answers a request with no, before it was taken up.
+pub async fn refused(control: &Client, id: i64, report: &Value) -> Result<(), tokio_postgres::Error> {
+    control
+        .execute(
+            "UPDATE migrator.request SET finished_at = clock_timestamp(), succeeded = false, report = $2 WHERE id = $1",
+            &[&id, report],
+        )
         .await?;
     Ok(())
 }

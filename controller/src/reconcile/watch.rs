@@ -16,7 +16,7 @@ use crate::postgres::{Lsn, Session, quote};
 use crate::stream::sequences::{self, Carry};
 use crate::stream::slot::{self, Slot};
 use crate::stream::subscription::{self, TableState};
-use crate::stream::{Names, publication};
+use crate::stream::{Names, options, publication};
 
 /// Schemas are compared, and the source's tables read again, at every so manieth tick: it reads whole catalogs.
 const SLOW_TICKS: u64 = 15;
@@ -76,13 +76,15 @@ pub enum Outcome {
     InStep,
     /// Something is no longer as it should be: observe anew.
     Changed,
+    /// This stream's tables can't travel in binary form any more, and do.
+    Unsafe(usize),
     /// This stream's worker fails at the same change again and again.
     Failing(usize),
 }
 
 /// The statement that asks how the streams' workers do. Their errors are counted since the statistics were reset.
 const WORKER: &str = "
-    SELECT s.oid,
+    SELECT s.oid, s.subbinary AS binary,
            EXISTS (SELECT FROM pg_catalog.pg_stat_subscription w
                    WHERE w.subid = s.oid AND w.pid IS NOT NULL AND w.relid IS NULL) AS running,
            COALESCE(t.apply_error_count, 0) AS errors,
@@ -102,6 +104,7 @@ struct Workers(Vec<Worker>);
 
 struct Worker {
     subscription: u32,
+    binary: bool,
     running: bool,
     /// Failures counted since the statistics were reset.
     errors: i64,
@@ -117,6 +120,7 @@ impl Workers {
             rows.iter()
                 .map(|row| Worker {
                     subscription: row.get("oid"),
+                    binary: row.get("binary"),
                     running: row.get("running"),
                     errors: row.get("errors"),
                     missing: row.get("missing"),
@@ -215,6 +219,12 @@ impl Watcher {
             let published = publication::observe_all(source, names).await?;
             self.drift = drift(&ours, &theirs, &self.states, &publication::tables(&published));
             tables_of_source = Some(ours);
+            for (stream, subscription) in subscriptions.iter().enumerate() {
+                let binary = workers.0.iter().any(|w| w.subscription == *subscription && w.binary);
+                if binary && !options::unsafe_in_binary(source, &names[stream]).await?.is_empty() {
+                    return Ok(Outcome::Unsafe(stream));
+                }
+            }
         }
         let sequences_error = self.carry_sequences(source, destination, slow).await;
 
@@ -238,6 +248,7 @@ impl Watcher {
             prepared_transactions: at_source.get("prepared"),
             statements_open,
             errors: Vec::new(),
+            beside: None,
         };
         context.board.database(database, |view| {
             if let Some(tables) = &tables_of_source {
@@ -272,6 +283,7 @@ impl Watcher {
                 .map(|f| format!("{}: {}", f.object, f.reason))
                 .take(NAMES_TOLD)
                 .collect();
+            facts.beside.clone_from(&view.beside);
             view.lag = Some(lag);
             view.sequences.clone_from(&self.sequences);
             view.checks = readiness::checks(&facts);

@@ -7,6 +7,7 @@ use secrecy::ExposeSecret as _;
 use tokio_postgres::{Client, Row};
 
 use super::Names;
+use super::options::Options;
 use crate::postgres::{self, Endpoint, Lsn, Session, quote, retry};
 
 /// Why there is no slot or no snapshot.
@@ -85,12 +86,29 @@ fn state(row: &Row) -> Slot {
 }
 
 /// Makes the permanent slot.
-pub async fn create(source: &Client, names: &Names) -> Result<(), Error> {
+pub async fn create(source: &Client, names: &Names, options: Options) -> Result<(), Error> {
+    // The parameters after the second came later than the oldest source; failover with 17.
+    let create = if options.failover {
+        "SELECT pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput', false, false, true)"
+    } else {
+        "SELECT pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')"
+    };
     source
-        .execute("SELECT pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')", &[&names.slot])
+        .execute(create, &[&names.slot])
         .await
         .map_err(|source| Error::Statement { doing: format!("creating slot {}", names.slot), source })?;
     Ok(())
+}
+
+/// Whether the slot is kept ready on standbys. The column came with 17: read through `to_jsonb`, null before.
+pub async fn is_failover(source: &Client, names: &Names) -> Result<bool, tokio_postgres::Error> {
+    let row = source
+        .query_opt(
+            "SELECT COALESCE((to_jsonb(s) ->> 'failover')::boolean, false) FROM pg_catalog.pg_replication_slots s WHERE slot_name = $1",
+            &[&names.slot],
+        )
+        .await?;
+    Ok(row.is_some_and(|row| row.get(0)))
 }
 
 /// Drops a slot of ours. The walsender that uses it may need a moment to notice that its subscription is gone.

@@ -7,6 +7,7 @@ use secrecy::ExposeSecret as _;
 use tokio_postgres::Client;
 
 use super::Names;
+use super::options::Options;
 use crate::postgres::{self, Endpoint, Lsn, quote, retry};
 
 /// Why there is no subscription.
@@ -35,6 +36,8 @@ pub struct Subscription {
     pub oid: u32,
     /// Whether its apply worker runs.
     pub enabled: bool,
+    /// Whether values travel in their binary form.
+    pub binary: bool,
 }
 
 /// How far a table has come: `pg_subscription_rel.srsubstate`.
@@ -50,13 +53,13 @@ pub enum TableState {
 pub async fn observe(destination: &Client, names: &Names) -> Result<Option<Subscription>, tokio_postgres::Error> {
     let row = destination
         .query_opt(
-            "SELECT s.oid, s.subenabled FROM pg_catalog.pg_subscription s
+            "SELECT s.oid, s.subenabled, s.subbinary FROM pg_catalog.pg_subscription s
              JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
              WHERE d.datname = current_database() AND s.subname = $1",
             &[&names.subscription()],
         )
         .await?;
-    Ok(row.map(|row| Subscription { oid: row.get(0), enabled: row.get(1) }))
+    Ok(row.map(|row| Subscription { oid: row.get(0), enabled: row.get(1), binary: row.get(2) }))
 }
 
 /// The tables attached to our subscription, by schema and name.
@@ -93,20 +96,32 @@ pub async fn create(
     source: &Endpoint,
     source_database: &str,
     names: &Names,
+    options: Options,
 ) -> Result<(), Error> {
     let conninfo = source.conninfo(source_database, names.subscription());
     let session = destination.connect_quiet(database).await?;
     session
         .batch_execute(&format!(
             "CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} \
-             WITH (connect = false, enabled = false, create_slot = false, copy_data = false, slot_name = {}, run_as_owner = false)",
+             WITH (connect = false, enabled = false, create_slot = false, copy_data = false, slot_name = {}, run_as_owner = false, {})",
             quote::ident(names.subscription()),
             quote::literal(conninfo.expose_secret()),
             quote::ident(&names.publication),
             quote::literal(&names.slot),
+            options.of_subscription(),
         ))
         .await
         .map_err(|source| Error::Statement { name: names.slot.clone(), doing: "created", source })
+}
+
+/// Lets values travel as text from now on. Says whether they travelled in binary form before.
+pub async fn set_text(destination: &Client, names: &Names) -> Result<bool, Error> {
+    let failed = |source| Error::Statement { name: names.slot.clone(), doing: "looked at", source };
+    let binary = observe(destination, names).await.map_err(failed)?.is_some_and(|s| s.binary);
+    if binary {
+        alter(destination, names.subscription(), "SET (binary = false)", "switched to text").await?;
+    }
+    Ok(binary)
 }
 
 /// Starts the apply worker.

@@ -32,8 +32,11 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
             database: String::new(),
             code: Code::ExtensionConfiguration,
             object: format!("extension {}", ident(&name)),
-            reason: format!("users may keep rows in tables that the extension made: {}", configuration.join(", ")),
-            fix: "compare these tables on both sides before the cutover, and copy the rows that users added".to_owned(),
+            reason: format!(
+                "users keep rows in tables that the extension made; they are carried beside the stream: {}",
+                configuration.join(", ")
+            ),
+            fix: "nothing; the check carried_beside in migrator.cutover_checks says when they were last copied".to_owned(),
             statement: None,
         });
     }

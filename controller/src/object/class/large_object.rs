@@ -1,4 +1,5 @@
-//! Large objects: their numbers, owners, comments and privileges. What they hold is not part of the schema.
+//! Large objects: their numbers, owners, comments and privileges. What they hold is not part of the schema: it is carried beside the
+//! stream (`beside/large_objects.rs`).
 
 use std::collections::HashMap;
 
@@ -69,7 +70,8 @@ impl Definition for LargeObjects {
         let mut numbers = HashMap::new();
         for (grantor, sql) in difference(&self.base, &self.grants, &self.owner, "", &object.face.to_string()) {
             let draft = Draft::about(object, Part::Acl(0), as_grantor(grantor.as_deref(), &sql));
-            drafts.push(numbered(draft.section(Section::AfterData), &mut numbers));
+            // At once, and not again: later they are carried with what the objects hold, for both may change (`beside`).
+            drafts.push(numbered(draft, &mut numbers));
         }
     }
 }

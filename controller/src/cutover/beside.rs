@@ -1,0 +1,96 @@
+//! What the stream does not carry, at the cutover: large objects are brought up to date before the block, so that little is left, and
+//! within it the rest follows and the tables are copied again.
+//!
+//! All of it may be committed before the switch is certain: nobody uses the destination yet, and what was copied is no more than a
+//! newer copy, should the switch be undone.
+
+use futures_util::future::try_join_all;
+
+use super::{Candidate, Error};
+use crate::beside::{Crew, Outcome, Record, Touched};
+use crate::reconcile::Context;
+
+fn failed(database: &str) -> impl FnOnce(crate::beside::Error) -> Error {
+    let database = database.to_owned();
+    move |source| Error::Beside { database, source }
+}
+
+/// Opens the sessions of one database.
+async fn open(context: &Context, name: &str, databases: usize) -> Result<Crew, Error> {
+    let hands = (context.settings.copy_workers / databases.max(1)).max(1);
+    Crew::open(&context.source, &context.destination, name, hands, None).await.map_err(failed(name))
+}
+
+/// Opens the sessions, and brings the large objects up to date, while everybody still writes.
+pub(super) async fn prepare(context: &Context, candidates: &mut [Candidate]) -> Result<(), Error> {
+    let databases = candidates.len();
+    for candidate in candidates {
+        let mut crew = open(context, &candidate.name, databases).await?;
+        let (_, outcome) =
+            crew.refresh(&context.control, &context.mapping, |_, _| false, true).await.map_err(failed(&candidate.name))?;
+        alike(&candidate.name, &outcome)?;
+        candidate.crew = Some(crew);
+    }
+    Ok(())
+}
+
+/// Brings everything over once more, all databases side by side. Nobody may be writing.
+pub(super) async fn again(context: &Context, candidates: &mut [Candidate]) -> Result<(), Error> {
+    let nothing = Touched::default();
+    try_join_all(candidates.iter_mut().map(|candidate| again_one(context, candidate, &nothing))).await.map(drop)
+}
+
+async fn again_one(context: &Context, candidate: &mut Candidate, spare: &Touched) -> Result<(), Error> {
+    let Some(crew) = &mut candidate.crew else { return Ok(()) };
+    let (_, outcome) = crew
+        .refresh(&context.control, &context.mapping, |_, pair| !spare.tables.contains(&pair.label()), !spare.objects)
+        .await
+        .map_err(failed(&candidate.name))?;
+    alike(&candidate.name, &outcome)?;
+    candidate.report.beside = outcome;
+    Ok(())
+}
+
+fn alike(database: &str, outcome: &Outcome) -> Result<(), Error> {
+    let what = outcome.troubles();
+    if what.is_empty() { Ok(()) } else { Err(Error::NotAlike { database: database.to_owned(), what }) }
+}
+
+/// Opens the sessions, and looks for what somebody has written to on the destination. Gives it for each database, or refuses.
+pub(super) async fn touched(context: &Context, candidates: &mut [Candidate], keep: bool) -> Result<Vec<Touched>, Error> {
+    let databases = candidates.len();
+    let mut found = Vec::with_capacity(databases);
+    for candidate in candidates {
+        let crew = open(context, &candidate.name, databases).await?;
+        let touched = look(context, &candidate.name, &crew, keep).await?;
+        let what = touched.names();
+        if !what.is_empty() {
+            context.board.event(&candidate.name, "warning", format!("left as it is on the destination: {}", what.join(", ")));
+        }
+        candidate.crew = Some(crew);
+        found.push(touched);
+    }
+    Ok(found)
+}
+
+/// Refuses if somebody has written to what is to be copied a last time. Changes nothing.
+pub(super) async fn refuse_if_touched(context: &Context, database: &str) -> Result<(), Error> {
+    let crew = Crew::open(&context.source, &context.destination, database, 0, None).await.map_err(failed(database))?;
+    look(context, database, &crew, false).await.map(drop)
+}
+
+async fn look(context: &Context, database: &str, crew: &Crew, keep: bool) -> Result<Touched, Error> {
+    let record = Record::load(&context.control, &context.mapping, database).await?;
+    let touched = crew.touched(&record).await.map_err(failed(database))?;
+    let what = touched.names();
+    if what.is_empty() || keep {
+        return Ok(touched);
+    }
+    Err(Error::InUse { mapping: context.mapping.clone(), database: database.to_owned(), what })
+}
+
+/// The last copy of a switch that was made by hand, without what is in use already.
+pub(super) async fn last(context: &Context, candidates: &mut [Candidate], touched: &[Touched]) -> Result<(), Error> {
+    let work = candidates.iter_mut().zip(touched).map(|(candidate, spare)| again_one(context, candidate, spare));
+    try_join_all(work).await.map(drop)
+}
