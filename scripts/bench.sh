@@ -16,8 +16,7 @@ scripts/install.sh --profile fast --extension-only
 cargo build --quiet --profile fast -p pg-migrator-tests --bin bench --bin bench_schema
 cargo build --quiet --profile fast -p pg-migrator
 bin="$(target_dir)/$(profile_dir fast)"
-pg_config="$(find_pg18)"
-export PATH="$PEERS:$PATH" LD_LIBRARY_PATH="$("$pg_config" --libdir)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+export PATH="$PEERS:$PATH"
 export PG_MIGRATOR_BIN="${PG_MIGRATOR_BIN:-$bin/pg-migrator}"
 
 rows=()

@@ -33,4 +33,4 @@ options=(-o "Dir::Etc::sourcelist=$work/sources.list" -o "Dir::Etc::sourceparts=
 mkdir -p "$PEERS" 2>/dev/null || as_root install -d -o "$(id -u)" "$PEERS"
 install -m 755 "$work/source/src/bin/pgcopydb/pgcopydb" "$PEERS/pgcopydb"
 as_root rm -rf "$work"
-LD_LIBRARY_PATH="$("$pg_config" --libdir)" "$PEERS/pgcopydb" --version >&2
+"$PEERS/pgcopydb" --version >&2

@@ -16,7 +16,7 @@ CREATE TABLE migrator.side_effect (
     side       text        NOT NULL CHECK (side IN ('source', 'destination')),
     database   text        NOT NULL,
     kind       text        NOT NULL CHECK (kind IN ('role', 'membership', 'database', 'publication', 'slot', 'subscription',
-                                                    'replica_identity', 'write_block', 'detached')),
+                                                    'replica_identity', 'write_block', 'detached', 'replay_pause')),
     object     text        NOT NULL,
     detail     jsonb       NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),

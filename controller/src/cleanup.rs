@@ -61,13 +61,14 @@ pub struct Report {
 
 /// The order in which things go: the stream before its slot, the slot before the publication it decodes by, and writes
 /// on the source are let in again when nothing can carry them over any more.
-const ORDER: [Kind; 9] = [
+const ORDER: [Kind; 10] = [
     Kind::Subscription,
     Kind::Slot,
     Kind::Publication,
     Kind::ReplicaIdentity,
     Kind::WriteBlock,
     Kind::Detached,
+    Kind::ReplayPause,
     Kind::Database,
     Kind::Role,
     Kind::Membership,
@@ -128,7 +129,8 @@ async fn undo(context: &Context, effect: &SideEffect, words: &str) -> Result<(),
             let session = context.source.connect(&effect.database).await?;
             undo_on_source(context, &session, effect, words).await
         }
-        Kind::Detached | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
+        // It ended by itself, after seconds.
+        Kind::ReplayPause | Kind::Detached | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
     }
 }
 
@@ -160,7 +162,7 @@ async fn undo_on_source(context: &Context, source: &Session, effect: &SideEffect
             block::unblock(&context.source, &context.control, &[block::Entry::of(effect)]).await;
             Ok(())
         }
-        Kind::Subscription | Kind::Detached | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
+        Kind::Subscription | Kind::ReplayPause | Kind::Detached | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
     }
 }
 

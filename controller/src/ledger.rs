@@ -47,6 +47,8 @@ pub enum Kind {
     /// A table that was taken out of its stream, since the stream could not apply a change of it; the detail has the
     /// reason. Over when it is copied anew.
     Detached,
+    /// The pause of a standby's replay, for as long as a snapshot is being taken there.
+    ReplayPause,
 }
 
 impl Kind {
@@ -62,6 +64,7 @@ impl Kind {
             Self::ReplicaIdentity => "replica_identity",
             Self::WriteBlock => "write_block",
             Self::Detached => "detached",
+            Self::ReplayPause => "replay_pause",
         }
     }
 
@@ -76,6 +79,7 @@ impl Kind {
             Self::ReplicaIdentity,
             Self::WriteBlock,
             Self::Detached,
+            Self::ReplayPause,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == word)

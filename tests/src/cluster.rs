@@ -17,6 +17,7 @@ use tokio_postgres::{Client, NoTls};
 use crate::error::{Doing, Error, Result};
 
 pub mod control;
+mod standby;
 
 /// How long a server may take until it answers. Generous: two cores may be busy compiling.
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -232,27 +233,7 @@ impl ClusterBuilder {
             let _ = fs::remove_dir_all(&folder);
             return Err(error);
         }
-        let log = folder.join("server.log");
-        let output = fs::File::create(&log).doing(|| format!("creating {}", log.display()))?;
-        let errors = output.try_clone().doing(|| format!("creating {}", log.display()))?;
-        let mut guard = Command::new("setsid");
-        guard.args(["sh", "-c", GUARD, "guard"]).arg(&folder);
-        for word in as_server_user() {
-            guard.arg(word);
-        }
-        guard.arg(bin.join("postgres")).arg("-D").arg(folder.join("data"));
-        let guard = guard
-            .current_dir("/")
-            .env("LC_ALL", "C.UTF-8")
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
-            .stdout(output)
-            .stderr(errors)
-            .spawn()
-            .doing(|| "starting a server".to_owned())?;
-        let cluster = Cluster { major: self.major, bin: bin.to_owned(), folder, port, password, guard };
-        cluster.wait_until_it_answers().await?;
-        Ok(cluster)
+        Cluster::launch(self.major, bin, folder, port, password, &self.environment).await
     }
 
     fn initialise(&self, bin: &Path, folder: &Path, port: u16, password: &str) -> Result<()> {
@@ -290,6 +271,38 @@ impl ClusterBuilder {
 }
 
 impl Cluster {
+    /// Starts the server whose data is in a folder, and waits until it answers.
+    async fn launch(
+        major: u32,
+        bin: &Path,
+        folder: PathBuf,
+        port: u16,
+        password: String,
+        environment: &[(String, String)],
+    ) -> Result<Self> {
+        let log = folder.join("server.log");
+        let output = fs::File::create(&log).doing(|| format!("creating {}", log.display()))?;
+        let errors = output.try_clone().doing(|| format!("creating {}", log.display()))?;
+        let mut guard = Command::new("setsid");
+        guard.args(["sh", "-c", GUARD, "guard"]).arg(&folder);
+        for word in as_server_user() {
+            guard.arg(word);
+        }
+        guard.arg(bin.join("postgres")).arg("-D").arg(folder.join("data"));
+        let guard = guard
+            .current_dir("/")
+            .env("LC_ALL", "C.UTF-8")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(output)
+            .stderr(errors)
+            .spawn()
+            .doing(|| "starting a server".to_owned())?;
+        let cluster = Self { major, bin: bin.to_owned(), folder, port, password, guard };
+        cluster.wait_until_it_answers().await?;
+        Ok(cluster)
+    }
+
     async fn wait_until_it_answers(&self) -> Result<()> {
         let begun = Instant::now();
         loop {

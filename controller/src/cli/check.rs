@@ -13,7 +13,7 @@ use crate::preflight;
 use crate::provision::roles::Fate;
 use crate::provision::{carry, control, databases, failure, rehearsal, roles, tablespaces};
 use crate::reconcile::decide::Target;
-use crate::reconcile::{act, admission, observe};
+use crate::reconcile::{act, admission, fill, observe};
 use crate::stream::Names;
 
 pub(super) async fn run(config: &Config, as_json: bool) -> Result<Answer, Failure> {
@@ -142,6 +142,9 @@ impl Check<'_> {
         }
         let (name, settings) = (self.name, self.settings);
         findings.extend(admission::source_findings(name, source, &selected, &effects, settings).await);
+        if let Some(standby) = admission::standby(self.config, name, settings, "check/") {
+            findings.extend(fill::look_at_standby(source, &standby).await);
+        }
         let control_database = &self.config.control_database;
         findings
             .extend(admission::destination_findings(name, control_database, destination, &selected, &effects, settings).await);

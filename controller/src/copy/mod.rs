@@ -9,6 +9,7 @@ pub mod part;
 pub mod pass;
 pub mod pipe;
 pub mod schedule;
+pub mod standby;
 pub mod table;
 mod together;
 mod worker;

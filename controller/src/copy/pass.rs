@@ -16,6 +16,7 @@ use super::loader;
 use super::part;
 use super::pipe::Progress;
 use super::schedule::Queue;
+use super::standby::{self, Standby};
 use super::table::Table;
 use super::worker::Worker;
 use crate::gentle;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub split_above: Option<u64>,
     /// The limits of the source.
     pub gentle: Arc<gentle::Source>,
+    /// A standby of the source to read from instead.
+    pub standby: Option<Standby>,
 }
 
 /// Why a pass came to nothing, or to an early end.
@@ -91,6 +94,41 @@ pub enum Event {
     WithoutStatistics(Table, String),
     /// Could not be copied; the others go on.
     Failed(Table, String),
+    /// The standby can't be read from, for this reason; the source is.
+    WithoutStandby(String),
+}
+
+/// A snapshot, and where it can be imported; as long as this lives.
+struct Snapshot {
+    lsn: Lsn,
+    name: String,
+    reader: Endpoint,
+    _holder: Holder,
+}
+
+/// What keeps a snapshot.
+enum Holder {
+    Source(#[allow(dead_code, reason = "held, not read")] slot::Snapshot),
+    Standby(#[allow(dead_code, reason = "held, not read")] standby::Snapshot),
+}
+
+/// Takes a snapshot: on the standby if there is one that is fit, else on the source.
+async fn snapshot(settings: &Settings, events: &mpsc::UnboundedSender<Event>) -> Result<Snapshot, Error> {
+    if let Some(standby) = &settings.standby {
+        let source = settings.source.connect(&settings.source_database).await?;
+        match standby::Snapshot::take(standby, &source, &settings.source_database).await {
+            Ok(held) => {
+                tracing::info!(standby = standby.endpoint.name, lsn = %held.lsn, "reading from the standby");
+                let reader = standby.endpoint.clone();
+                return Ok(Snapshot { lsn: held.lsn, name: held.name.clone(), reader, _holder: Holder::Standby(held) });
+            }
+            // Whoever listened has been stopped, and we will be.
+            Err(error) => drop(events.send(Event::WithoutStandby(error.to_string()))),
+        }
+    }
+    let Settings { source, source_database, destination, control_database, .. } = settings;
+    let held = slot::Snapshot::take(destination, control_database, source, source_database).await?;
+    Ok(Snapshot { lsn: held.lsn, name: held.name.clone(), reader: source.clone(), _holder: Holder::Source(held) })
 }
 
 /// How many workers would have something to do.
@@ -110,9 +148,7 @@ pub async fn run(
     stop: &tokio::sync::watch::Receiver<bool>,
 ) -> Result<(), Error> {
     let workers = workers.min(width(&tables, workers, settings.split_above)).max(1);
-    let snapshot =
-        slot::Snapshot::take(&settings.destination, &settings.control_database, &settings.source, &settings.source_database)
-            .await?;
+    let snapshot = snapshot(settings, events).await?;
     let began = Instant::now();
     tracing::info!(tables = tables.len(), workers, lsn = %snapshot.lsn, "copying");
     // Ends the workers when nobody waits for them any more.
@@ -122,7 +158,7 @@ pub async fn run(
     for _ in 0..workers {
         let (opened, is_open) = oneshot::channel();
         let (queue, may_work) = oneshot::channel();
-        let reader = open_reader(settings.clone(), snapshot.name.clone());
+        let reader = open_reader(snapshot.reader.clone(), settings.source_database.clone(), snapshot.name.clone());
         let (settings, lsn, events, stop) = (settings.clone(), snapshot.lsn, events.clone(), stop.clone());
         let work = async move {
             let reader = reader.await?;
@@ -197,8 +233,8 @@ async fn block_size(reader: &Session) -> Result<Option<i64>, tokio_postgres::Err
 }
 
 /// Opens a session under the snapshot, in which everything that the snapshot counts as committed has really ended.
-async fn open_reader(settings: Settings, snapshot: String) -> Result<Session, Error> {
-    let reader = settings.source.connect_tapped(&settings.source_database).await?;
+async fn open_reader(endpoint: Endpoint, database: String, snapshot: String) -> Result<Session, Error> {
+    let reader = endpoint.connect_tapped(&database).await?;
     reader
         .batch_execute(&format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; SAVEPOINT copy",

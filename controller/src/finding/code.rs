@@ -359,6 +359,9 @@ codes! {
         StreamsDiffer "streams_differ" [Warning]:
             "A database was begun with another number of streams than the configuration says; it keeps those it has."
             => "Nothing; set streams to the number it has to be rid of the warning.";
+        StandbyNotUsed "standby_not_used" [Warning]:
+            "The standby named in copy_from can't be read from; rows are read from the source itself."
+            => "Mend what the message names, if the source is to be spared; otherwise nothing.";
         StatisticsLeft "statistics_left" [Warning]:
             "A table's statistics could not be carried over."
             => "ANALYZE it on the destination.";

@@ -1,6 +1,7 @@
 //! The board: one mapping's state in memory, as its reconcilers last saw it. It decides nothing; it is what gets shown.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -126,6 +127,22 @@ pub struct TableView {
     pub replica_identity: String,
     /// Where it stands.
     pub stage: TableStage,
+    /// How it looked when it was last shown.
+    shown: Option<Look>,
+}
+
+/// What of a table changes while it is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Look {
+    /// Whatever was shown before this turned to another number has to be shown again.
+    epoch: u64,
+    stage: std::mem::Discriminant<TableStage>,
+    /// Where it was attached, or why it failed, as a number.
+    detail: u64,
+    is_complete: bool,
+    bytes: i64,
+    bytes_copied: i64,
+    rows: i64,
 }
 
 /// How far the stream is.
@@ -222,9 +239,14 @@ impl DatabaseView {
                 rows: 0,
                 replica_identity: String::new(),
                 stage: TableStage::Pending,
+                shown: None,
             });
             view.bytes = table.bytes;
-            view.replica_identity = table.replica_identity.clause().to_lowercase();
+            let replica_identity = table.replica_identity.clause().to_lowercase();
+            if view.replica_identity != replica_identity {
+                view.replica_identity = replica_identity;
+                view.shown = None;
+            }
             fresh.insert(key, view);
         }
         self.tables = fresh;
@@ -242,6 +264,26 @@ impl DatabaseView {
 }
 
 impl TableView {
+    /// Whether it looks otherwise than when this was last asked in the same epoch.
+    pub fn looks_new(&mut self, epoch: u64, is_complete: bool) -> bool {
+        let rows = match &self.stage {
+            TableStage::Copying(progress) => progress.rows.load(Ordering::Relaxed) as i64,
+            _ => self.rows,
+        };
+        let detail = match &self.stage {
+            TableStage::Attached(lsn) => lsn.0,
+            TableStage::Failed(reason) => {
+                let mut hasher = DefaultHasher::new();
+                reason.hash(&mut hasher);
+                hasher.finish()
+            }
+            TableStage::Pending | TableStage::Copying(_) | TableStage::Streaming => 0,
+        };
+        let (stage, bytes, bytes_copied) = (std::mem::discriminant(&self.stage), self.bytes, self.bytes_copied());
+        let look = Some(Look { epoch, stage, detail, is_complete, bytes, bytes_copied, rows });
+        std::mem::replace(&mut self.shown, look) != look
+    }
+
     /// Bytes of its size on the source that are over.
     pub fn bytes_copied(&self) -> i64 {
         match &self.stage {
@@ -376,5 +418,27 @@ impl Board {
             _ => tracing::info!("{message}"),
         }
         self.lock().events.push(Event { database: database.to_owned(), level, message });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_shown_again_when_it_looks_otherwise_and_in_a_new_epoch() {
+        let mut view = TableView { bytes: 10, rows: 0, replica_identity: String::new(), stage: TableStage::Pending, shown: None };
+        assert!(view.looks_new(0, false));
+        assert!(!view.looks_new(0, false));
+        view.stage = TableStage::Attached(Lsn(1));
+        assert!(view.looks_new(0, false));
+        view.stage = TableStage::Attached(Lsn(2));
+        assert!(view.looks_new(0, false));
+        view.stage = TableStage::Failed("one".into());
+        assert!(view.looks_new(0, false));
+        view.stage = TableStage::Failed("another".into());
+        assert!(view.looks_new(0, false));
+        assert!(!view.looks_new(0, false));
+        assert!(view.looks_new(1, false), "what was written before an error counts as lost");
     }
 }

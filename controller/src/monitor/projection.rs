@@ -12,6 +12,9 @@ use super::board::{Board, DatabaseView, Event, PaceView, Phase, Status, TableSta
 use crate::finding::{Finding, Severity};
 use crate::postgres::{ServerVersion, Session};
 
+/// What is no longer there is looked for at every so manieth tick.
+const PRUNE_TICKS: u64 = 30;
+
 /// Static facts about a mapping.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -34,6 +37,8 @@ pub struct Projection {
     board: Board,
     /// Rows as last written, by table and key, so that only changes are written.
     written: HashMap<(&'static str, String), Value>,
+    /// The same for tables, which are many: those that look as they did in this epoch are not made rows of at all.
+    epoch: u64,
     ticks: u64,
 }
 
@@ -42,7 +47,10 @@ struct Picture {
     status: Status,
     phase: &'static str,
     databases: Vec<Value>,
+    /// Those that look otherwise than before.
     tables: Vec<Value>,
+    /// Names of all tables, where they are asked for.
+    table_names: Vec<Value>,
     sequences: Vec<Value>,
     roles: Vec<Value>,
     checks: Vec<Value>,
@@ -59,15 +67,16 @@ fn seconds(duration: Duration) -> String {
 impl Projection {
     /// A projection that has written nothing yet.
     pub fn new(identity: Identity, board: Board) -> Self {
-        Self { identity, board, written: HashMap::new(), ticks: 0 }
+        Self { identity, board, written: HashMap::new(), epoch: 0, ticks: 0 }
     }
 
     /// Writes what has changed. On an error nothing counts as written, and the next tick writes it all again.
     pub async fn write(&mut self, control: &mut Session) -> Result<(), tokio_postgres::Error> {
-        let picture = picture(&self.board);
+        let picture = picture(&self.board, self.epoch, self.ticks.is_multiple_of(PRUNE_TICKS));
         let result = self.write_picture(control, &picture).await;
         if result.is_err() {
             self.written.clear();
+            self.epoch += 1;
             // The events are not lost: they go back in front of what has come since.
             let mut view = self.board.lock();
             let since = std::mem::take(&mut view.events);
@@ -108,9 +117,11 @@ impl Projection {
             .await?;
         // Databases are written at every tick, changed or not: their updated_at says that somebody looked.
         transaction.execute(DATABASES, &[&mapping, &json!(picture.databases)]).await?;
+        for chunk in picture.tables.chunks(5000) {
+            transaction.execute(TABLES, &[&mapping, &json!(chunk)]).await?;
+        }
         for (table, key, statement, rows) in [
-            ("table_state", &["database", "schema", "name"][..], TABLES, &picture.tables),
-            ("sequence_state", &["database", "schema", "name"], SEQUENCES, &picture.sequences),
+            ("sequence_state", &["database", "schema", "name"][..], SEQUENCES, &picture.sequences),
             ("role_state", &["role"], ROLES, &picture.roles),
             ("cutover_check", &["database", "name"], CHECKS, &picture.checks),
         ] {
@@ -120,7 +131,7 @@ impl Projection {
             }
         }
         // Tables, checks and databases that are no longer there.
-        if self.ticks.is_multiple_of(30) {
+        if self.ticks.is_multiple_of(PRUNE_TICKS) {
             prune(&transaction, &mapping, picture).await?;
         }
         write_findings(&transaction, &mapping, &picture.findings).await?;
@@ -234,16 +245,14 @@ async fn prune(control: &impl GenericClient, mapping: &str, picture: &Picture) -
             &[&mapping, &databases],
         )
         .await?;
-    let with_tables: HashSet<&str> = picture.tables.iter().filter_map(|t| t["database"].as_str()).collect();
+    let with_tables: HashSet<&str> = picture.table_names.iter().filter_map(|t| t["database"].as_str()).collect();
     let with_tables: Vec<&str> = with_tables.into_iter().collect();
-    let tables: Vec<Value> =
-        picture.tables.iter().map(|t| json!({"database": t["database"], "schema": t["schema"], "name": t["name"]})).collect();
     control
         .execute(
             "DELETE FROM migrator.table_state t WHERE mapping = $1 AND database = ANY ($2)
              AND NOT EXISTS (SELECT FROM jsonb_to_recordset($3) AS r (database text, schema text, name text)
                              WHERE (r.database, r.schema, r.name) = (t.database, t.schema, t.name))",
-            &[&mapping, &with_tables, &json!(tables)],
+            &[&mapping, &with_tables, &json!(picture.table_names)],
         )
         .await?;
     Ok(())
@@ -326,10 +335,11 @@ fn mapping_status(view: &View) -> Status {
     }
 }
 
-fn picture(board: &Board) -> Picture {
+fn picture(board: &Board, epoch: u64, with_names: bool) -> Picture {
     let mut view = board.lock();
+    let view = &mut *view;
     let events = std::mem::take(&mut view.events);
-    let status = mapping_status(&view);
+    let status = mapping_status(view);
     // The phase shown for a mapping is that of the database that is least far.
     let phase =
         view.phase.or_else(|| view.databases.values().map(|d| d.phase).min_by_key(|p| *p as u8)).unwrap_or_default().as_str();
@@ -339,6 +349,7 @@ fn picture(board: &Board) -> Picture {
         phase,
         databases: Vec::new(),
         tables: Vec::new(),
+        table_names: Vec::new(),
         sequences: Vec::new(),
         roles: Vec::new(),
         checks: Vec::new(),
@@ -348,11 +359,16 @@ fn picture(board: &Board) -> Picture {
         pace: view.pace.clone(),
     };
     picture.findings.sort();
-    for (name, database) in &view.databases {
+    for (name, database) in &mut view.databases {
         picture.databases.push(database_row(name, database));
-        picture
-            .tables
-            .extend(database.tables.iter().map(|((schema, table), view)| table_row(name, schema, table, view, complete)));
+        for ((schema, table), view) in &mut database.tables {
+            if with_names {
+                picture.table_names.push(json!({"database": name, "schema": schema, "name": table}));
+            }
+            if view.looks_new(epoch, complete) {
+                picture.tables.push(table_row(name, schema, table, view, complete));
+            }
+        }
         picture.sequences.extend(database.sequences.iter().map(|((schema, sequence), value)| {
             json!({"database": name, "schema": schema, "name": sequence, "last_value": value.last_value, "is_called": value.is_called})
         }));

@@ -143,6 +143,16 @@ pub fn endpoints(config: &Config, name: &str, mapping: &config::Mapping, label: 
     (endpoint(&mapping.source), endpoint(&mapping.destination))
 }
 
+/// The standby that a mapping reads from, if it names one.
+pub fn standby(config: &Config, name: &str, mapping: &config::Mapping, label: &str) -> Option<Endpoint> {
+    let standby = mapping.copy_from.as_ref()?;
+    Some(Endpoint {
+        name: standby.clone(),
+        instance: config.instances[standby].clone(),
+        application_name: format!("pg-migrator/{label}{name}"),
+    })
+}
+
 /// The checks of the source instance. What our names say was made by us already needs no room any more.
 pub async fn source_findings(
     mapping: &str,

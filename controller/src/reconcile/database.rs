@@ -114,6 +114,8 @@ pub struct Database {
     /// When what failed is to be tried once more.
     pub(super) retry_finish_at: Option<Instant>,
     pub(super) watcher: Watcher,
+    /// Since when the standby is not read from, because it could not be.
+    pub(super) without_standby_since: Option<Instant>,
     pub(super) beside: super::beside::Keeper,
     /// Tables that were taken out of their streams, by the ledger.
     pub(super) detached: Vec<Detached>,
@@ -159,6 +161,7 @@ impl Database {
             failing_since: None,
             retry_finish_at: None,
             watcher: Watcher::default(),
+            without_standby_since: None,
             beside: super::beside::Keeper::default(),
             detached: Vec::new(),
             riddles: HashMap::new(),

@@ -14,11 +14,13 @@ use crate::finding::{Code, Finding, Severity};
 use crate::gentle::room::Seats;
 use crate::monitor::board::TableStage;
 use crate::plan::{Plan, Section};
-use crate::postgres::Session;
+use crate::postgres::{Endpoint, Session};
 use crate::provision::failure::Failures;
 use crate::provision::{schema, statistics};
 use crate::stream::{slot, subscription};
 
+/// A standby that could not be read from is tried again after this long.
+const STANDBY_AGAIN: Duration = Duration::from_mins(10);
 /// Statements that failed are tried once more after this long.
 const FINISH_AGAIN_AFTER: Duration = Duration::from_mins(2);
 
@@ -62,7 +64,9 @@ impl Database {
             max_snapshot_age: context.settings.max_snapshot_age,
             split_above,
             gentle: Arc::clone(&context.gentle),
+            standby: context.standby.clone().filter(|_| self.without_standby_since.is_none_or(|at| at.elapsed() > STANDBY_AGAIN)),
         };
+        let mut without_standby = None;
         let (events, mut happened) = mpsc::unbounded_channel();
         let (signals, mut signalled) = mpsc::unbounded_channel();
         for &(table, bytes) in &picture.attached {
@@ -88,6 +92,7 @@ impl Database {
             loop {
                 tokio::select! {
                     event = happened.recv() => match event {
+                        Some(pass::Event::WithoutStandby(reason)) => without_standby = Some(reason),
                         Some(event) => note_event(&board, &name, event, &signals, &mut attached, &mut failed),
                         None => break,
                     },
@@ -112,6 +117,14 @@ impl Database {
             self.failed.insert(oid, Cooling { since: Instant::now(), tries });
         }
         board.set_findings(&self.name, "copy", findings);
+        if let (Some(_), None, Err(error)) = (&settings.standby, &without_standby, &copied) {
+            // What it attached stays. The rest is read from the source.
+            without_standby = Some(error.to_string());
+        }
+        let failed_there = self.note_standby(&settings, without_standby);
+        if copied.is_err() && failed_there {
+            return Ok(());
+        }
         copied?;
         built?;
         let findings = failures.findings(&self.name, &plan.statements, section);
@@ -119,6 +132,16 @@ impl Database {
         board.set_findings(&self.name, "build", findings);
         board.event(&self.name, "info", format!("copied {attached} of {total} tables"));
         Ok(())
+    }
+
+    /// Says why the standby was not read from, or not to the end; true if so.
+    fn note_standby(&mut self, settings: &pass::Settings, reason: Option<String>) -> bool {
+        let Some(standby) = &settings.standby else { return false };
+        let failed = reason.is_some();
+        self.without_standby_since = failed.then(Instant::now);
+        let found = reason.map(|reason| standby_not_used(&self.name, &standby.endpoint.name, &reason));
+        self.context.board.set_findings(&self.name, "standby", found.into_iter().collect());
+        failed
     }
 
     /// Sessions on the source to read with: as many as are free, up to `wanted`.
@@ -202,6 +225,27 @@ impl Database {
     }
 }
 
+/// Whether rows can be read from this standby of the source; the finding that says why not.
+pub async fn look_at_standby(source: &Session, standby: &Endpoint) -> Option<Finding> {
+    let look = async { copy::standby::fit(source, &standby.connect(&standby.instance.database).await?).await };
+    look.await.err().map(|error| standby_not_used("", &standby.name, &error.to_string()))
+}
+
+/// The finding about a standby that can't be read from.
+fn standby_not_used(database: &str, standby: &str, reason: &str) -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        database: database.to_owned(),
+        code: Code::StandbyNotUsed,
+        object: format!("standby {standby}"),
+        reason: format!("the rows are read from the source itself, since its standby can't be read from: {reason}"),
+        fix: "nothing has to be done; if the source is to be spared, mend what the message names: the standby is tried again after \
+              some minutes"
+            .to_owned(),
+        statement: None,
+    }
+}
+
 /// Puts what a worker tells on the board, and lets the indexes of a copied table be built.
 fn note_event(
     board: &crate::monitor::board::Board,
@@ -222,6 +266,8 @@ fn note_event(
             // The receiver lives as long as the build does.
             let _ = signals.send(schema::Signal::TableCopied { table: table.oid, bytes: table.bytes });
         }
+        // Noted by whoever reads the events.
+        pass::Event::WithoutStandby(_) => {}
         pass::Event::WithoutStatistics(table, reason) => {
             board.add_finding("statistics", statistics::finding(database, table.sql_name(), reason));
         }

@@ -10,12 +10,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::Instrument as _;
 
-use super::admission::{databases, endpoints, reasons};
+use super::admission::{self, databases, endpoints, reasons};
 use super::database::Database;
 use super::request::{self, Kind, Stage};
 use super::resync::{order_resync, resync_outcome};
 use super::{Context, Mode, keeper};
 use crate::config::{self, Config};
+use crate::copy::standby::{self, Standby};
 use crate::finding::{Code, Finding, Severity};
 use crate::gentle::{self, room};
 use crate::ledger;
@@ -79,13 +80,16 @@ pub struct Mapping {
     pub(super) tick: Duration,
     pub(super) board: Board,
     pub(super) gentle: Arc<gentle::Source>,
+    pub(super) standby: Option<Endpoint>,
 }
 
 /// Runs until the task is dropped: starts anew, after a growing pause, whenever something breaks.
 pub async fn run(config: Arc<Config>, name: String, gentle: Arc<gentle::Source>) {
     let settings = config.mappings[&name].clone();
     let (source, destination) = endpoints(&config, &name, &settings, "");
+    let standby = admission::standby(&config, &name, &settings, "");
     let mut mapping = Mapping {
+        standby,
         name,
         settings,
         source,
@@ -165,6 +169,14 @@ impl Mapping {
         }
         drop(source);
         let holds = keeper::holds(&self.settings);
+        let control_session = Arc::new(self.destination.connect(&self.control_database).await?);
+        let standby = self.standby.clone().map(|endpoint| Standby {
+            endpoint,
+            control: Arc::clone(&control_session),
+            mapping: self.name.clone(),
+            turn: Arc::default(),
+        });
+        self.resume_standby(standby.as_ref(), &control).await?;
         let context = Context {
             mapping: self.name.clone(),
             settings: self.settings.clone(),
@@ -173,7 +185,8 @@ impl Mapping {
             control_database: self.control_database.clone(),
             tick: self.tick,
             board: self.board.clone(),
-            control: Arc::new(self.destination.connect(&self.control_database).await?),
+            control: control_session,
+            standby,
             copy_permits: Arc::new(Semaphore::new(self.settings.copy_workers)),
             build_permits: Arc::new(Semaphore::new(self.settings.index_workers)),
             orders: Arc::new(Mutex::new(BTreeMap::new())),
@@ -229,6 +242,22 @@ impl Mapping {
                 }
                 tracing::info!(instance = endpoint.name, sessions = ended.len(), "ending sessions of a controller that is gone");
                 tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the replay of a standby go on that a predecessor left paused, by the ledger.
+    async fn resume_standby(&self, standby: Option<&Standby>, control: &Session) -> Result<(), Error> {
+        for effect in ledger::in_force(control, &self.name).await?.iter().filter(|e| e.kind == ledger::Kind::ReplayPause) {
+            let resumed = match standby.filter(|standby| standby.endpoint.name == effect.object) {
+                Some(standby) => standby::resume(standby, effect.id).await.map_err(|error| error.to_string()),
+                None => Err("it is no longer in the configuration".to_owned()),
+            };
+            // It went on by itself after a few seconds: this was for the case that it did not.
+            if let Err(error) = resumed {
+                let text = format!("whether the standby {} replays again could not be seen to: {error}", effect.object);
+                self.board.event("", "warning", text);
             }
         }
         Ok(())

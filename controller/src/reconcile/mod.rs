@@ -22,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::config;
+use crate::copy::standby::Standby;
 use crate::gentle::{self, hold::Holds};
 use crate::monitor::board::Board;
 use crate::postgres::{Endpoint, Session};
@@ -32,7 +33,7 @@ mod beside;
 pub mod database;
 pub mod decide;
 mod ending;
-mod fill;
+pub mod fill;
 mod isolate;
 mod keeper;
 pub mod mapping;
@@ -68,6 +69,8 @@ pub struct Context {
     pub orders: Arc<Mutex<BTreeMap<String, Vec<Order>>>>,
     /// The limits of the source, shared with its other mappings.
     pub gentle: Arc<gentle::Source>,
+    /// A standby of the source to read rows from.
+    pub standby: Option<Standby>,
     /// Why no further table is to be copied for now.
     pub holds: tokio::sync::watch::Receiver<Holds>,
 }
