@@ -58,7 +58,7 @@ async fn the_interface_has_the_shapes_of_the_contract() -> Result<()> {
         "resync(mapping text, database text, \"table\" text) -> bigint",
         "status() -> TABLE(mapping text, source text, destination text, database text, status text, phase text, tables_total bigint, \
          tables_synced bigint, tables_in_catchup bigint, tables_problematic bigint, bytes_total bigint, bytes_copied bigint, \
-         lag_bytes bigint, lag interval, eta interval, updated_at timestamp with time zone)",
+         lag_bytes bigint, lag interval, eta interval, updated_at timestamp with time zone, waiting_for text)",
         "verify(mapping text, database text, \"table\" text) -> bigint",
     ] {
         assert!(functions.iter().any(|found| found == expected), "missing: {expected}\nfound: {functions:#?}");
