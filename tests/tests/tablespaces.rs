@@ -41,6 +41,15 @@ async fn arrives_in_its_tablespace(major: u32) -> Result<()> {
     make(&pair.source, &["slow", "Fast one", "ssd", "unmapped"])?;
     make(&pair.destination, &["slow", "Fast one", "nvme"])?;
     make(&yardstick, &["slow", "Fast one", "ssd", "unmapped"])?;
+    pair.source
+        .run(
+            "postgres",
+            "CREATE ROLE maker; GRANT CREATE ON TABLESPACE ssd TO maker WITH GRANT OPTION; GRANT CREATE ON TABLESPACE slow TO PUBLIC;
+             COMMENT ON TABLESPACE ssd IS 'it''s fast'; COMMENT ON TABLESPACE slow IS 'not this one'",
+        )
+        .await?;
+    pair.destination.run("postgres", "COMMENT ON TABLESPACE slow IS 'its own'").await?;
+    yardstick.run("postgres", "CREATE ROLE maker").await?;
     let databases = ["plain", "own", "gone"];
     for (database, tablespace) in databases.iter().zip(["pg_default", "ssd", "unmapped"]) {
         pair.source.run("postgres", &format!("CREATE DATABASE {database} TABLESPACE {tablespace}")).await?;
@@ -80,6 +89,11 @@ async fn arrives_in_its_tablespace(major: u32) -> Result<()> {
         let found = dump_diff::schema(&pair.destination, database)?;
         dump_diff::same(database, &tablespace_by_object(&expected), &tablespace_by_object(&found))?;
     }
+    let allowed = "SELECT concat_ws(' ', spcname, shobj_description(oid, 'pg_tablespace'), has_tablespace_privilege('maker', oid, 'CREATE WITH GRANT OPTION'),
+                                   has_tablespace_privilege('pg_monitor', oid, 'CREATE'))
+                   FROM pg_tablespace WHERE oid >= 16384 ORDER BY spcname COLLATE \"C\"";
+    let expected = ["Fast one f f", "nvme it's fast t f", "slow its own f t"];
+    assert_eq!(pair.destination.column("postgres", allowed).await?, expected);
     // And what the catalogs say of the databases themselves.
     let own = "SELECT spcname FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname IN ('plain', 'own', 'gone') ORDER BY datname DESC";
     assert_eq!(pair.destination.column("postgres", own).await?, ["pg_default", "nvme", "pg_default"]);

@@ -164,11 +164,17 @@ codes! {
         PredefinedRoleMissing "predefined_role_missing" [Warning]:
             "A membership is left out, since version 18 does not have this predefined role."
             => "Look in the release notes for what took its place.";
+        SettingOfAllRoles "setting_of_all_roles" [Warning]:
+            "ALTER ROLE ALL SET holds for every role of the source; like pg_dumpall, pg-migrator does not set it for the destination's."
+            => "Say it on the destination too, if it is to hold for all roles there.";
         RoleFailed "role_failed" [Error]:
             "A statement about a role failed on the destination."
             => "Make the role by hand as the statement says, or mend what the message names.";
     }
     "Databases" {
+        DatabaseGone "database_gone" [Warning]:
+            "A database is no longer on the source; what was carried over of it stays on the destination."
+            => "Drop it on the destination if nobody needs it.";
         DatabaseExists "database_exists" [Error]:
             "The destination has a database of this name that was not made for this mapping; it is left alone."
             => "Exclude it, or rename the destination's.";

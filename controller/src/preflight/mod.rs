@@ -5,6 +5,7 @@
 //! is one file: a query, and a pure function that judges its answer. A check that can't be carried out is a finding itself, and
 //! hides none of the others. Nothing here changes anything on any server.
 
+mod all_roles;
 mod collations;
 mod consumers;
 mod destination_databases;
@@ -124,6 +125,7 @@ pub async fn source(client: &Client, version: ServerVersion, needs: &SourceNeeds
     all.add(transactions::check(client).await);
     all.add(consumers::check(client, &needs.databases).await);
     all.add(source_databases::check(client).await);
+    all.add(all_roles::check(client).await);
     all.findings
 }
 

@@ -99,6 +99,19 @@ pub async fn plan_roles(
     let names = parameters.iter().map(|parameter| parameter.name.clone()).collect();
     let unknown = setting::unknown(destination, &names).await?;
     roles::plan_parameters(&mut plan, &parameters, &existing.predefined, &unknown);
+    let (names, _) = tablespaces::read(source, destination, &settings.tablespaces).await?;
+    let is_carried = |role: &str| {
+        role.is_empty()
+            || existing.predefined.contains(role)
+            || matches!(plan.fates.get(role), Some(Fate::Created | Fate::Merged))
+    };
+    let additions = tablespaces::additions(source, destination, &names, is_carried).await?;
+    plan.statements.extend(additions.into_iter().map(|(name, sql)| RoleStatement {
+        role: String::new(),
+        kind: StatementKind::Tablespace { name },
+        printable: sql.clone(),
+        sql: sql.into(),
+    }));
     Ok(plan)
 }
 
@@ -124,7 +137,8 @@ pub async fn carry_roles(
             | StatementKind::Comment
             | StatementKind::Label
             | StatementKind::Setting
-            | StatementKind::Parameter { .. } => None,
+            | StatementKind::Parameter { .. }
+            | StatementKind::Tablespace { .. } => None,
         };
         if let Some((kind, object)) = recorded {
             ledger::record(control, mapping, Side::Destination, "", kind, &object, &json!({})).await?;
@@ -144,6 +158,7 @@ pub async fn carry_roles(
 async fn execute(session: &Session, statement: &RoleStatement) -> Result<Option<Finding>, Error> {
     let what = match &statement.kind {
         StatementKind::Parameter { name } => format!("parameter {name}"),
+        StatementKind::Tablespace { name } => format!("tablespace {name}"),
         _ => format!("role {}", statement.role),
     };
     match session.batch_execute(statement.sql.expose_secret()).await {

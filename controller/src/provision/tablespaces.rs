@@ -121,6 +121,64 @@ fn resolve(
     (names, findings)
 }
 
+/// What the destination's tablespaces lack of privileges and comments that the source's have, as statements, each with the name of its
+/// tablespace. Nothing is taken away; `is_carried` says of which roles privileges are.
+pub async fn additions(
+    source: &Client,
+    destination: &Client,
+    names: &BTreeMap<String, String>,
+    is_carried: impl Fn(&str) -> bool,
+) -> Result<Vec<(String, String)>, Error> {
+    let (from, there) = (described(source).await?, described(destination).await?);
+    let mut statements = Vec::new();
+    for (name, to) in names {
+        let (Some(wanted), Some(present)) = (from.get(name), there.get(to)) else { continue };
+        let target = ident(to);
+        for (grantee, grantable) in &wanted.grants {
+            let held = present.grants.iter().any(|(other, more)| other == grantee && more >= grantable);
+            if held || !is_carried(grantee) {
+                continue;
+            }
+            let role = if grantee.is_empty() { "PUBLIC".to_owned() } else { ident(grantee) };
+            let option = if *grantable { " WITH GRANT OPTION" } else { "" };
+            statements.push((to.clone(), format!("GRANT CREATE ON TABLESPACE {target} TO {role}{option}")));
+        }
+        if let (Some(comment), None) = (&wanted.comment, &present.comment) {
+            let comment = literal(comment);
+            statements.push((to.clone(), format!("COMMENT ON TABLESPACE {target} IS {}", comment.trim_start())));
+        }
+    }
+    Ok(statements)
+}
+
+/// What a tablespace has beside its place.
+struct Description {
+    /// Who may create in it, by name (empty for PUBLIC), and whether they may pass it on; without its owner.
+    grants: Vec<(String, bool)>,
+    comment: Option<String>,
+}
+
+async fn described(client: &Client) -> Result<BTreeMap<String, Description>, Error> {
+    let rows = client
+        .query(
+            "SELECT t.spcname::text AS name, pg_catalog.shobj_description(t.oid, 'pg_tablespace') AS comment,
+                    ARRAY(SELECT COALESCE(r.rolname::text, '') FROM pg_catalog.aclexplode(t.spcacl) a
+                          LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+                          WHERE a.grantee <> t.spcowner ORDER BY a.grantee, a.is_grantable) AS grantees,
+                    ARRAY(SELECT a.is_grantable FROM pg_catalog.aclexplode(t.spcacl) a
+                          WHERE a.grantee <> t.spcowner ORDER BY a.grantee, a.is_grantable) AS grantable
+             FROM pg_catalog.pg_tablespace t",
+            &[],
+        )
+        .await
+        .map_err(Error)?;
+    let description = |row: &tokio_postgres::Row| {
+        let (grantees, grantable): (Vec<String>, Vec<bool>) = (row.get("grantees"), row.get("grantable"));
+        Description { grants: grantees.into_iter().zip(grantable).collect(), comment: row.get("comment") }
+    };
+    Ok(rows.iter().map(|row| (row.get("name"), description(row))).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -329,6 +329,12 @@ impl Database {
                 let mut detached = match resync::detach(&mut destination, &names, order.table.as_deref()).await {
                     // Taken out of its stream before: it waits for this.
                     Err(resync::Error::NoTable(_)) if !waiting.is_empty() => HashSet::new(),
+                    // Refused by the source when it was to be published: it is tried once more.
+                    Err(resync::Error::NoTable(label)) => {
+                        let there = table::read(&destination).await.map_err(failed)?;
+                        let there = there.into_iter().map(|t| (t.schema, t.name)).collect();
+                        resync::named(there, Some(&label))?.into_iter().collect()
+                    }
                     result => result?,
                 };
                 resync::forget_failures(&destination, &names).await?;
@@ -345,7 +351,18 @@ impl Database {
                 // A table that was made anew on the source is not in the publication: it is put in again.
                 let mut tables = table::read(source).await.map_err(failed)?;
                 tables.retain(|t| detached.contains(&(t.schema.clone(), t.name.clone())));
-                publication::ensure(source, &context.control, &context.mapping, &name, &names, &tables, policy).await?;
+                let published =
+                    publication::ensure(source, &context.control, &context.mapping, &name, &names, &tables, policy).await?;
+                context.board.database(&name, |view| {
+                    for found in ["publication", "late publication"] {
+                        let findings = view.findings.entry(found).or_default();
+                        findings
+                            .retain(|f| !tables.iter().any(|t| t.label() == f.object && !published.refused.contains_key(&t.oid)));
+                    }
+                });
+                if let (Some(_), Some(refused)) = (&order.table, published.refused.into_values().next()) {
+                    return Err(resync::Error::Refused(refused.reason));
+                }
                 Ok::<_, resync::Error>(detached.len())
             };
             let outcome = detached.await.map_err(|error| error.to_string());

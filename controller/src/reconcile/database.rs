@@ -325,21 +325,27 @@ impl Database {
     }
 
     pub(super) async fn source(&mut self) -> Result<&mut Session, Error> {
-        if self.source.as_ref().is_none_or(|s| s.is_closed()) {
-            let session = self.context.source.connect(&self.name).await?;
-            // Whatever somebody on the source has locked: we look again later, and nobody waits behind us.
-            session.batch_execute("SET lock_timeout = '5s'").await.map_err(Error::doing("preparing to look at the source"))?;
-            self.source = Some(session);
-        }
-        // It was put there just now.
-        Ok(self.source.as_mut().expect("the session was opened above"))
+        let session = match self.source.take().filter(|session| !session.is_closed()) {
+            Some(session) => session,
+            None => {
+                let session = self.context.source.connect(&self.name).await?;
+                // Whatever somebody on the source has locked: we look again later, and nobody waits behind us.
+                session
+                    .batch_execute("SET lock_timeout = '5s'")
+                    .await
+                    .map_err(Error::doing("preparing to look at the source"))?;
+                session
+            }
+        };
+        Ok(self.source.insert(session))
     }
 
     pub(super) async fn destination(&mut self) -> Result<&Session, Error> {
-        if self.destination.as_ref().is_none_or(|s| s.is_closed()) {
-            self.destination = Some(schema::session(&self.context.destination, &self.name).await?);
-        }
-        Ok(self.destination.as_ref().expect("the session was opened above"))
+        let session = match self.destination.take().filter(|session| !session.is_closed()) {
+            Some(session) => session,
+            None => schema::session(&self.context.destination, &self.name).await?,
+        };
+        Ok(self.destination.insert(session))
     }
 
     /// Looks after the stream, tick by tick, until there is something else to decide. So many tables are still to be copied,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tracing::Instrument as _;
 
 use super::admission::{self, databases, endpoints, reasons};
@@ -17,12 +17,13 @@ use super::resync::{order_resync, resync_outcome};
 use super::{Context, Mode, keeper};
 use crate::config::{self, Config};
 use crate::copy::standby::{self, Standby};
+use crate::finding::{Code, Finding, Severity};
 use crate::gentle::{self, room};
 use crate::ledger;
 use crate::monitor::board::{Board, Phase};
 use crate::monitor::projection::{self, Projection};
 use crate::postgres::attend::{Attended, attend};
-use crate::postgres::{self, Endpoint, Session, retry};
+use crate::postgres::{self, Endpoint, Session, quote, retry};
 use crate::provision::{carry, control, roles, tablespaces};
 
 /// How long a mapping that was refused waits before it is looked at again.
@@ -62,6 +63,9 @@ pub enum Error {
     #[error("the mapping is refused: {0}")]
     Refused(String),
 }
+
+/// The databases' tasks: which database each one is of, and how to end it.
+type Running = BTreeMap<tokio::task::Id, (String, AbortHandle)>;
 
 pub(super) fn doing(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
     move |source| Error::Statement { doing, source }
@@ -304,7 +308,7 @@ impl Mapping {
         let (mode, _) = watch::channel(if paused { Mode::Paused } else { Mode::Run });
         let mut tasks = JoinSet::new();
         let mut known = BTreeMap::new();
-        let mut running = BTreeMap::new();
+        let mut running = Running::default();
         let mut ordered = BTreeMap::new();
         let mut ticks = 0_u64;
         loop {
@@ -318,9 +322,10 @@ impl Mapping {
                 .ok_or(Error::Lost)?
                 .map_err(doing("writing the projection"))?;
             while let Some(ended) = tasks.try_join_next_with_id() {
+                let id = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(id, ())| *id);
+                let Some((name, _)) = running.remove(&id) else { continue };
                 if let Err(error) = ended {
                     // A panic: its message is in the log. The database is taken up again at once, the others go on.
-                    let name = running.remove(&error.id()).unwrap_or_default();
                     self.board.event(&name, "error", format!("the task of the database stopped unexpectedly: {error}"));
                     self.board.database(&name, |view| view.checks.clear());
                     known.remove(&name);
@@ -408,11 +413,12 @@ impl Mapping {
         mode: &watch::Sender<Mode>,
         tasks: &mut JoinSet<()>,
         known: &mut BTreeMap<String, u32>,
-        running: &mut BTreeMap<tokio::task::Id, String>,
+        running: &mut Running,
     ) -> Result<(), Error> {
         let source = self.source.connect(&self.source.instance.database).await?;
         let selected = databases(&self.source, &source, &self.settings).await?;
         self.reserve_room(selected.len());
+        self.leave_what_is_gone(&selected, known, running);
         for (oid, name) in selected {
             if known.insert(name.clone(), oid).is_none() {
                 let span = tracing::info_span!("database", database = name);
@@ -422,9 +428,50 @@ impl Mapping {
                     view.checks.clear();
                 });
                 let database = Database::new(context.clone(), name.clone(), oid, mode.subscribe());
-                running.insert(tasks.spawn(database.run().instrument(span)).id(), name);
+                let handle = tasks.spawn(database.run().instrument(span));
+                running.insert(handle.id(), (name, handle));
             }
         }
         Ok(())
+    }
+
+    /// Ends the tasks of databases that are no longer on the source: dropped, renamed, or made anew under the name. What was
+    /// carried over of them stays, and is told.
+    fn leave_what_is_gone(&self, selected: &[(u32, String)], known: &mut BTreeMap<String, u32>, running: &mut Running) {
+        // Also what a task wrote just when it was being ended.
+        self.board.lock().databases.retain(|name, _| selected.iter().any(|(_, there)| there == name));
+        let gone: Vec<String> = known
+            .iter()
+            .filter(|(name, oid)| !selected.iter().any(|(there, other)| there == *oid && other == *name))
+            .map(|(name, _)| name.clone())
+            .collect();
+        if gone.is_empty() {
+            return;
+        }
+        for name in &gone {
+            known.remove(name);
+            running.retain(|_, (of, task)| {
+                if of == name {
+                    task.abort();
+                }
+                of != name
+            });
+            self.board.event(name, "warning", "the database is no longer on the source".to_owned());
+        }
+        let mut view = self.board.lock();
+        let findings = view.findings.entry("gone").or_default();
+        findings.extend(gone.iter().map(|name| {
+            Finding {
+                severity: Severity::Warning,
+                database: String::new(),
+                code: Code::DatabaseGone,
+                object: format!("source: database {}", quote::ident(name)),
+                reason:
+                    "it was dropped, renamed or made anew on the source; what was carried over of it stays on the destination"
+                        .to_owned(),
+                fix: format!("if nobody needs it: on the destination, DROP DATABASE {};", quote::ident(name)),
+                statement: None,
+            }
+        }));
     }
 }

@@ -266,7 +266,7 @@ async fn ensure_one(
                         if retry::is_transient(&error) {
                             return Err(failed("extended")(error));
                         }
-                        outcome.refused.insert(table.oid, refused(database, table, &retry::message(&error)));
+                        outcome.refused.insert(table.oid, refused(mapping, database, table, &retry::message(&error)));
                     }
                 }
             }
@@ -283,14 +283,18 @@ enum Identity {
     Locked,
 }
 
-fn refused(database: &str, table: &Table, reason: &str) -> Finding {
+fn refused(mapping: &str, database: &str, table: &Table, reason: &str) -> Finding {
+    let label = table.label();
+    let [mapping, name, quoted] = [mapping, database, &label].map(|text| quote::literal(text).trim_start().to_owned());
     Finding {
         severity: Severity::Error,
         database: database.to_owned(),
         code: Code::TableNotPublished,
-        object: table.label(),
+        object: label,
         reason: format!("the table can't be published: {reason}"),
-        fix: "mend what the source's message names; the table is then published and copied by itself".to_owned(),
+        fix: format!(
+            "mend what the source's message names, then copy the table: SELECT migrator.resync({mapping}, {name}, {quoted})"
+        ),
         statement: None,
     }
 }
@@ -320,7 +324,7 @@ async fn put_identity_right(
         Err(source) if retry::is_transient(&source) => {
             Err(Error::Statement { publication: table.label(), doing: "given a replica identity", source })
         }
-        Err(error) => Ok(Err(refused(database, table, &retry::message(&error)))),
+        Err(error) => Ok(Err(refused(mapping, database, table, &retry::message(&error)))),
     }
 }
 

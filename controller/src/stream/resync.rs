@@ -26,6 +26,9 @@ pub enum Error {
     /// There is no such table in the stream.
     #[error("the table {0:?} is not part of the migration: give it as schema.table, as migrator.tables shows it")]
     NoTable(String),
+    /// The source does not let the table be published.
+    #[error("{0}")]
+    Refused(String),
     /// Names may hold dots.
     #[error("{0} may be several tables, since names hold dots: give it in quotes, as \"schema\".\"table\"")]
     Ambiguous(String),
@@ -48,7 +51,7 @@ pub async fn lost_slots<'n>(source: &Client, streams: &'n [Names]) -> Result<Vec
 
 /// Those of the tables that an operator's word means: all without one, else the table that is called `"schema"."table"` or, where
 /// that is clear, `schema.table`.
-fn named(tables: Vec<(String, String)>, word: Option<&str>) -> Result<Vec<(String, String)>, Error> {
+pub fn named(tables: Vec<(String, String)>, word: Option<&str>) -> Result<Vec<(String, String)>, Error> {
     let Some(word) = word else { return Ok(tables) };
     if let Some(table) = tables.iter().find(|(schema, name)| quote::qualified(schema, name) == word) {
         return Ok(vec![table.clone()]);

@@ -57,6 +57,11 @@ pub enum StatementKind {
         /// The parameter.
         name: String,
     },
+    /// Lets roles create in a tablespace, or comments on it.
+    Tablespace {
+        /// The tablespace.
+        name: String,
+    },
     /// Makes it a member of another role: the ledger's kind `membership`.
     Membership {
         /// The other role.
