@@ -2,6 +2,7 @@
 # Plays rounds of the fault suite: each migrates a database under load while one thing goes wrong at one moment.
 #
 #   ROUNDS=200 SEED=7 scripts/soak.sh     two hundred rounds; the same seed plays the same faults in the same phases
+#   FAULTS='kill -9,disk' …               only faults that are described by one of these words
 #   LANES=4 LOGS=/tmp/soak …              four side by side (default 2); table and log of the rounds go into that folder
 
 . "$(dirname "$0")/lib.sh"

@@ -1,8 +1,10 @@
 //! Cleanup: everything that the ledger names is undone on both sides. What was asked for, databases and roles, stays.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
 use crate::copy::ReplicaIdentity;
@@ -12,6 +14,9 @@ use crate::postgres::{self, Session, quote, retry};
 use crate::provision::schema;
 use crate::reconcile::Context;
 use crate::stream::{publication, slot, subscription};
+
+/// Undoing one effect takes no longer than this: nothing in it is long work.
+const EFFECT_LIMIT: Duration = Duration::from_mins(1);
 
 /// Why the cleanup is not done. What was undone before stays undone; asking again goes on with the rest.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +32,12 @@ pub enum Error {
         /// What the server said.
         #[source]
         source: tokio_postgres::Error,
+    },
+    /// No answer came.
+    #[error("removing {what}: no answer within {} s", EFFECT_LIMIT.as_secs())]
+    Silent {
+        /// What was being removed.
+        what: String,
     },
     /// The ledger.
     #[error(transparent)]
@@ -85,8 +96,7 @@ pub async fn run(context: &Context, finish_first: bool, keep: bool) -> Result<Re
     }
     effects.sort_by_key(|e| (ORDER.iter().position(|k| *k == e.kind), e.id));
     let mut first_error = None;
-    // A slot goes only when the subscription that reads from it is gone.
-    let mut held: HashSet<String> = HashSet::new();
+    let mut held = Held::default();
     for effect in &effects {
         let words = if effect.database.is_empty() {
             format!("{} {}", effect.kind.as_str(), effect.object)
@@ -100,10 +110,11 @@ pub async fn run(context: &Context, finish_first: bool, keep: bool) -> Result<Re
             }
             continue;
         }
-        if matches!(effect.kind, Kind::Slot | Kind::Publication) && held.contains(&effect.database) {
+        if held.holds(effect) {
             continue;
         }
-        match undo(context, effect, &words).await {
+        let undoing = timeout(EFFECT_LIMIT, undo(context, effect, &words)).await;
+        match undoing.unwrap_or_else(|_| Err(Error::Silent { what: words.clone() })) {
             Ok(()) => {
                 ledger::undone(&context.control, effect.id, "undone").await?;
                 tracing::info!("undone: {words}");
@@ -112,14 +123,41 @@ pub async fn run(context: &Context, finish_first: bool, keep: bool) -> Result<Re
             // One thing that can't be undone now keeps nothing else from it.
             Err(error) => {
                 tracing::error!("{error}");
-                if effect.kind == Kind::Subscription {
-                    held.insert(effect.database.clone());
-                }
+                held.note(effect);
                 first_error.get_or_insert(error);
             }
         }
     }
     first_error.map_or(Ok(report), Err)
+}
+
+/// What must stay in a database because something else could not be undone there.
+#[derive(Debug, Default)]
+struct Held {
+    streams: HashSet<String>,
+    publications: HashSet<String>,
+}
+
+impl Held {
+    fn note(&mut self, failed: &SideEffect) {
+        let database = failed.database.clone();
+        match failed.kind {
+            Kind::Subscription => self.streams.insert(database),
+            Kind::Publication => self.publications.insert(database),
+            _ => false,
+        };
+    }
+
+    fn holds(&self, effect: &SideEffect) -> bool {
+        let stream = self.streams.contains(&effect.database);
+        match effect.kind {
+            // The stream reads from the slot by the publication, and would carry whatever is written on the source.
+            Kind::Slot | Kind::Publication | Kind::WriteBlock => stream,
+            // A table that is published and has no replica identity takes neither updates nor deletes.
+            Kind::ReplicaIdentity => stream || self.publications.contains(&effect.database),
+            _ => false,
+        }
+    }
 }
 
 async fn undo(context: &Context, effect: &SideEffect, words: &str) -> Result<(), Error> {
@@ -185,5 +223,41 @@ async fn restore_identity(source: &Session, effect: &SideEffect) -> Result<(), t
             publication::set_identity(source, &table, &ReplicaIdentity::Nothing).await
         }
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Side;
+
+    fn effect(kind: Kind, database: &str) -> SideEffect {
+        SideEffect {
+            id: 1,
+            side: Side::Source,
+            database: database.into(),
+            kind,
+            object: String::new(),
+            detail: serde_json::json!({}),
+            age: Duration::ZERO,
+        }
+    }
+
+    fn held_after(failed: Kind) -> Vec<Kind> {
+        let mut held = Held::default();
+        held.note(&effect(failed, "shop"));
+        assert!(ORDER.iter().all(|kind| !held.holds(&effect(*kind, "another"))), "one database does not hold another");
+        ORDER.into_iter().filter(|kind| held.holds(&effect(*kind, "shop"))).collect()
+    }
+
+    #[test]
+    fn a_stream_that_is_still_there_keeps_writers_out_and_its_tables_their_identities() {
+        assert_eq!(held_after(Kind::Subscription), [Kind::Slot, Kind::Publication, Kind::ReplicaIdentity, Kind::WriteBlock]);
+    }
+
+    #[test]
+    fn a_table_keeps_its_identity_as_long_as_it_is_published() {
+        assert_eq!(held_after(Kind::Publication), [Kind::ReplicaIdentity]);
+        assert!(held_after(Kind::Slot).is_empty());
     }
 }

@@ -61,6 +61,11 @@ async fn a_bad_network_loses_nothing() -> Result<()> {
 }
 
 #[tokio::test]
+async fn connections_of_which_nobody_tells_the_end_are_noticed() -> Result<()> {
+    survives(&[Fault::HalfOpen]).await
+}
+
+#[tokio::test]
 async fn what_servers_run_out_of_and_administrators_change_is_overcome() -> Result<()> {
     survives(&[Fault::PasswordChanged, Fault::RoleTimeouts, Fault::ConnectionsUsedUp]).await
 }

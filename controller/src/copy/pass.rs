@@ -66,6 +66,11 @@ pub enum Error {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// Rows were under way, and no server moves them.
+    #[error(
+        "copying: nothing has moved for a while, and both servers wait for us; a connection is broken, and its end was not told"
+    )]
+    Silent,
     /// Somebody else, most likely a predecessor's session, attached the table just now.
     #[error("{table} is attached already: looking again")]
     Overtaken {

@@ -1,7 +1,7 @@
 //! A worker of a pass: one session on each side, and one job after the other.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -15,6 +15,7 @@ use super::schedule::{Job, Queue};
 use super::table::Table;
 use super::together;
 use crate::gentle::rate::Limiter;
+use crate::postgres::attend::{Attended, attend};
 use crate::postgres::{Lsn, Session, quote, retry};
 use crate::provision::statistics;
 
@@ -26,6 +27,37 @@ pub(super) struct Worker {
     pub queue: Arc<Mutex<Queue>>,
     pub events: mpsc::UnboundedSender<Event>,
     pub stop: tokio::sync::watch::Receiver<bool>,
+}
+
+/// What a worker does, for whoever looks after its sessions.
+#[derive(Default)]
+struct Activity {
+    progress: Mutex<Arc<Progress>>,
+    /// It waits for another worker, whose sessions are looked after by that one.
+    waits: AtomicBool,
+    looks: AtomicU64,
+}
+
+impl Activity {
+    fn now_is(&self, progress: &Arc<Progress>) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(progress);
+    }
+
+    async fn of_another<T>(&self, wait: impl Future<Output = T>) -> T {
+        self.waits.store(true, Ordering::Relaxed);
+        let result = wait.await;
+        self.waits.store(false, Ordering::Relaxed);
+        result
+    }
+
+    /// A number that changes as long as all is well.
+    fn seen(&self) -> u64 {
+        if self.waits.load(Ordering::Relaxed) {
+            self.looks.fetch_add(1, Ordering::Relaxed);
+        }
+        let bytes = self.progress.lock().unwrap_or_else(PoisonError::into_inner).bytes.load(Ordering::Relaxed);
+        bytes + self.looks.load(Ordering::Relaxed)
+    }
 }
 
 /// Whether a failure is the table's own or breaks the worker.
@@ -63,16 +95,23 @@ impl Worker {
             .map_err(|source| Error::Session { doing: "looking for statistics", source })?;
         let referenced =
             referenced(&writer).await.map_err(|source| Error::Session { doing: "looking for foreign keys", source })?;
+        let attended = [Attended::new(&self.settings.source, &reader), Attended::new(&self.settings.destination, &writer)];
         let mut sessions = Sessions { reader, writer, statistics, referenced };
+        let activity = Activity::default();
+        attend(&attended, || activity.seen(), self.work(&mut sessions, &activity)).await.unwrap_or(Err(Error::Silent))
+    }
+
+    async fn work(&self, sessions: &mut Sessions, activity: &Activity) -> Result<(), Error> {
         while let Some(job) = self.next() {
             match job {
-                Job::Table(table) => self.table(&mut sessions, table).await?,
-                Job::Tables(tables) => self.tables(&mut sessions, tables).await?,
+                Job::Table(table) => self.table(sessions, table, activity).await?,
+                Job::Tables(tables) => self.tables(sessions, tables, activity).await?,
                 Job::Part(split, range) => {
                     if range.is_first() {
                         self.tell(Event::Started(split.table.clone(), Arc::clone(&split.progress)));
                     }
-                    match self.copy_part(&mut sessions, &split, range).await {
+                    activity.now_is(&split.progress);
+                    match self.copy_part(sessions, &split, range, activity).await {
                         Ok(false) => {}
                         Ok(true) => {
                             tracing::info!(table = split.table.label(), "copied in parts and attached");
@@ -97,8 +136,9 @@ impl Worker {
         sessions.reader.batch_execute("ROLLBACK").await.map_err(|source| Error::Session { doing: "ending the snapshot", source })
     }
 
-    async fn table(&self, sessions: &mut Sessions, table: Table) -> Result<(), Error> {
+    async fn table(&self, sessions: &mut Sessions, table: Table, activity: &Activity) -> Result<(), Error> {
         let progress = Arc::new(Progress::default());
+        activity.now_is(&progress);
         self.tell(Event::Started(table.clone(), Arc::clone(&progress)));
         match self.copy(sessions, &table, &progress).await {
             Ok(rows) => {
@@ -115,7 +155,7 @@ impl Worker {
     }
 
     /// Small tables in one transaction, or if that does not succeed, one by one.
-    async fn tables(&self, sessions: &mut Sessions, tables: Vec<Table>) -> Result<(), Error> {
+    async fn tables(&self, sessions: &mut Sessions, tables: Vec<Table>, activity: &Activity) -> Result<(), Error> {
         let begun: Vec<(Table, Arc<Progress>)> = tables.into_iter().map(|table| (table, Arc::default())).collect();
         for (table, progress) in &begun {
             self.tell(Event::Started(table.clone(), Arc::clone(progress)));
@@ -132,7 +172,7 @@ impl Worker {
                 tracing::debug!(reason, "copying small tables one by one");
                 sessions.roll_back().await?;
                 for (table, _) in begun {
-                    self.table(sessions, table).await?;
+                    self.table(sessions, table, activity).await?;
                 }
             }
             Err(Failure::Session(error)) => return Err(error),
@@ -224,11 +264,17 @@ impl Worker {
     }
 
     /// Copies a part; true if it was the last one and the table is attached.
-    async fn copy_part(&self, sessions: &mut Sessions, split: &Split, range: Range) -> Result<bool, Failure> {
+    async fn copy_part(
+        &self,
+        sessions: &mut Sessions,
+        split: &Split,
+        range: Range,
+        activity: &Activity,
+    ) -> Result<bool, Failure> {
         let table = &split.table;
         let owner = sessions.as_owner(table).await?;
         // The others wait here for the first.
-        let file = *split.file.get_or_try_init(|| self.prepare(sessions, split, &owner)).await?;
+        let file = *activity.of_another(split.file.get_or_try_init(|| self.prepare(sessions, split, &owner))).await?;
         if split.is_given_up() {
             return Ok(false);
         }
@@ -240,7 +286,7 @@ impl Worker {
         if sessions.file(table).await? != file || sessions.was_rewritten(table).await? {
             return Err(Failure::Table("the source rewrote the table while it was being copied in parts".to_owned()));
         }
-        let turn = split.turn().await;
+        let turn = activity.of_another(split.turn()).await;
         let last = turn.is_last();
         sessions.leave().await?;
         if last {

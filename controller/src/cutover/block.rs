@@ -6,12 +6,16 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::Error;
 use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::postgres::{Endpoint, quote, retry};
+
+/// Taking back a setting of the block is tried again after this long without an answer.
+const UNBLOCK_LIMIT: Duration = Duration::from_mins(1);
 
 const VARIABLE: &str = "default_transaction_read_only";
 
@@ -139,12 +143,18 @@ pub async fn unblock(source: &Endpoint, control: &Client, entries: &[Entry]) {
     while !open.is_empty() {
         let mut left = Vec::new();
         for entry in open {
-            match unblock_one(source, entry).await {
+            let unblocking = timeout(UNBLOCK_LIMIT, unblock_one(source, entry)).await;
+            let unblocked = unblocking.unwrap_or_else(|_| {
+                Err(Error::Late { doing: format!("letting writes into {} in again", entry.database), limit: UNBLOCK_LIMIT })
+            });
+            match unblocked {
                 Ok(()) => {
                     tracing::info!(database = entry.database, "writes are let in again");
-                    if let Err(error) = ledger::undone(control, entry.effect, "undone").await {
-                        // The row stays in force: the next start finds it, and taking back twice does no harm.
-                        tracing::warn!(%error, "the ledger can't be told");
+                    // Untold, the row stays in force: the next start finds it, and taking back twice does no harm.
+                    match timeout(UNBLOCK_LIMIT, ledger::undone(control, entry.effect, "undone")).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => tracing::warn!(%error, "the ledger can't be told"),
+                        Err(_) => tracing::warn!("the ledger can't be told: no answer comes"),
                     }
                 }
                 Err(error) => {

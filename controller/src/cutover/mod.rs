@@ -193,6 +193,9 @@ struct Candidate {
     report: DatabaseReport,
 }
 
+/// What belongs to the undoing of a cutover is given up after this long, and the rest goes on.
+const UNDO_LIMIT: Duration = Duration::from_secs(30);
+
 /// Cuts over, or undoes what it did. The limit is for how long writers are kept out: it runs from the first block on,
 /// also over a restart of the controller.
 pub async fn run(context: &Context, limit: Duration) -> Result<Report, Error> {
@@ -225,7 +228,9 @@ async fn attempt(context: &Context, limit: Duration, blocked: &mut Vec<block::En
         within(deadline, limit, || format!("waiting until {name} has applied everything"), draining).await??;
     }
     for candidate in &mut candidates {
-        let values = sequences::read(&candidate.source).await.map_err(sequence_failed(candidate))?;
+        let reading = sequences::read(&candidate.source);
+        let values =
+            within(deadline, limit, || "reading the sequences".to_owned(), reading).await?.map_err(sequence_failed(candidate))?;
         let setting = sequences::write(&candidate.destination, &values, Carry::Exact);
         candidate.report.sequences =
             within(deadline, limit, || "setting the sequences".to_owned(), setting).await?.map_err(sequence_failed(candidate))?;
@@ -415,7 +420,10 @@ async fn switch_on(candidates: &mut [Candidate], deadline: Instant, limit: Durat
             .map_err(failed("switching triggers on", candidate))?;
     }
     for candidate in candidates.iter() {
-        candidate.destination.batch_execute("COMMIT").await.map_err(failed("switching triggers on", candidate))?;
+        let committing = candidate.destination.batch_execute("COMMIT");
+        within(deadline, limit, || "switching triggers on".to_owned(), committing)
+            .await?
+            .map_err(failed("switching triggers on", candidate))?;
     }
     Ok(())
 }
@@ -425,15 +433,18 @@ async fn switch_on(candidates: &mut [Candidate], deadline: Instant, limit: Durat
 async fn undo(context: &Context, mut blocked: Vec<block::Entry>) {
     tracing::warn!("undoing the cutover");
     // What a controller that is gone had set is known to the ledger alone.
-    match ledger::in_force(&context.control, &context.mapping).await {
-        Ok(effects) => {
+    let known = ledger::in_force(&context.control, &context.mapping);
+    match timeout(UNDO_LIMIT, known).await {
+        // A session that says nothing any more keeps nobody from writing.
+        Err(_) => tracing::error!("the ledger does not answer; undoing what this process has done"),
+        Ok(Ok(effects)) => {
             for effect in effects.iter().filter(|e| e.kind == Kind::WriteBlock) {
                 if !blocked.iter().any(|entry| entry.effect == effect.id) {
                     blocked.push(block::Entry::of(effect));
                 }
             }
         }
-        Err(error) => tracing::error!(%error, "the ledger can't be read; undoing what this process has done"),
+        Ok(Err(error)) => tracing::error!(%error, "the ledger can't be read; undoing what this process has done"),
     }
     block::unblock(&context.source, &context.control, &blocked).await;
     if let Err(error) = switch_off(context).await {

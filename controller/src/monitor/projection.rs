@@ -70,6 +70,11 @@ impl Projection {
         Self { identity, board, written: HashMap::new(), epoch: 0, ticks: 0 }
     }
 
+    /// Says that the last write was given up: all is written again at the next one.
+    pub fn forget(&mut self) {
+        self.written.clear();
+    }
+
     /// Writes what has changed. On an error nothing counts as written, and the next tick writes it all again.
     pub async fn write(&mut self, control: &mut Session) -> Result<(), tokio_postgres::Error> {
         let picture = picture(&self.board, self.epoch, self.ticks.is_multiple_of(PRUNE_TICKS));

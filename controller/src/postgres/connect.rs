@@ -7,7 +7,7 @@ use futures_util::future::poll_fn;
 use secrecy::ExposeSecret as _;
 use tokio::sync::mpsc;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{AsyncMessage, Client, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage, Socket};
 
 use super::tap::Handle;
 use super::tapped::{Plain, Tapped};
@@ -31,6 +31,18 @@ pub enum Error {
         /// What the driver or the server said.
         #[source]
         source: tokio_postgres::Error,
+    },
+    /// The server took the connection and said nothing.
+    #[error("{instance} ({host}:{port}), database {database}, takes connections and does not answer")]
+    Silent {
+        /// Name in the configuration.
+        instance: String,
+        /// Where it is.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// The database asked for.
+        database: String,
     },
     /// The certificates can't be used.
     #[error("the TLS settings of {instance} can't be used: {source}")]
@@ -59,6 +71,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect { source, .. } | Self::Setup { source, .. } => retry::is_transient(source),
+            Self::Silent { .. } => true,
             Self::Tls { .. } => false,
         }
     }
@@ -80,6 +93,7 @@ pub struct Endpoint {
 pub struct Session {
     client: Client,
     version: ServerVersion,
+    pid: i32,
     tap: Option<Handle>,
 }
 
@@ -87,6 +101,11 @@ impl Session {
     /// The server's version.
     pub fn version(&self) -> ServerVersion {
         self.version
+    }
+
+    /// Its backend's process id on the server.
+    pub fn pid(&self) -> i32 {
+        self.pid
     }
 
     /// The way past the driver for rows, if the session was opened with one.
@@ -114,6 +133,9 @@ impl DerefMut for Session {
     }
 }
 
+/// A session is open within this time, or not at all.
+const OPEN_LIMIT: Duration = Duration::from_secs(45);
+
 /// What holds in every session: names are always qualified, nothing of a role's or database's own settings cuts us short
 /// or changes how values print, and a server notices when we are gone.
 const SESSION: &str = "
@@ -122,6 +144,9 @@ const SESSION: &str = "
     SET statement_timeout = 0;
     SET lock_timeout = 0;
     SET idle_in_transaction_session_timeout = 0;
+    SET tcp_keepalives_idle = 20;
+    SET tcp_keepalives_interval = 10;
+    SET tcp_keepalives_count = 3;
     SET default_transaction_read_only = off;
     SET default_transaction_isolation = 'read committed';
     SET row_security = off;
@@ -159,7 +184,25 @@ impl Endpoint {
         notified: Option<mpsc::UnboundedSender<String>>,
         tap: Option<Handle>,
     ) -> Result<Session, Error> {
-        let client = match tap {
+        // The driver's own limit ends with the TCP connection: a server that stands still accepts it and says no more.
+        let opening = self.open_at_leisure(database, notified, tap);
+        tokio::time::timeout(OPEN_LIMIT, opening).await.unwrap_or_else(|_| {
+            Err(Error::Silent {
+                instance: self.name.clone(),
+                host: self.instance.host.clone(),
+                port: self.instance.port,
+                database: database.to_owned(),
+            })
+        })
+    }
+
+    async fn open_at_leisure(
+        &self,
+        database: &str,
+        notified: Option<mpsc::UnboundedSender<String>>,
+        tap: Option<Handle>,
+    ) -> Result<Session, Error> {
+        let mut client = match tap {
             Some(tap) => self.open_tapped(database, tap).await?,
             None => self.open_raw(database, notified).await?,
         };
@@ -169,6 +212,9 @@ impl Endpoint {
             // Catalog queries over many tables look costly to the planner: compiling them takes longer than running them.
             setup.push_str("SET jit = off;");
         }
+        if version.at_least(12) {
+            setup.push_str("SET tcp_user_timeout = '60s';");
+        }
         if version.at_least(14) {
             setup.push_str("SET client_connection_check_interval = '5s';");
             setup.push_str("SET idle_session_timeout = 0;");
@@ -176,11 +222,17 @@ impl Endpoint {
         if version.at_least(17) {
             setup.push_str("SET transaction_timeout = 0;");
         }
-        client.batch_execute(&setup).await.map_err(|source| Error::Setup {
+        setup.push_str("SELECT pg_catalog.pg_backend_pid()");
+        let answers = client.simple_query(&setup).await.map_err(|source| Error::Setup {
             instance: self.name.clone(),
             database: database.to_owned(),
             source,
         })?;
+        let pid = answers.iter().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+            _ => None,
+        });
+        client.pid = pid.unwrap_or_default();
         Ok(client)
     }
 
@@ -353,7 +405,7 @@ where
             }
         }
     });
-    Ok(Session { client, version, tap: None })
+    Ok(Session { client, version, pid: 0, tap: None })
 }
 
 /// Reads `15.18 (Debian 15.18-0+deb12u1)`, `18.1`, `19beta1`, `9.6.24`: what servers report as `server_version`.

@@ -1,6 +1,7 @@
 //! Our use of the driver, once: connections, TLS, quoting, versions, positions, retries, and the
 //! way past it for the rows of a COPY.
 
+pub mod attend;
 pub mod connect;
 pub mod conninfo;
 pub mod lsn;

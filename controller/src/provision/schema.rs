@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 use super::failure::{self, Failed, Failures};
 use super::queue::{Queue, Work};
 use crate::plan::{Section, Statement};
+use crate::postgres::attend::{Attended, attend};
 use crate::postgres::{self, Endpoint, Session, retry};
 
 pub use super::queue::Signal;
@@ -28,6 +29,14 @@ pub enum Error {
         /// What the server said.
         #[source]
         source: tokio_postgres::Error,
+    },
+    /// A statement was under way, and the destination does not work on it.
+    #[error(
+        "building the schema of {database}: the destination has no part in it any more; a connection is broken, and its end was not told"
+    )]
+    Silent {
+        /// The database.
+        database: String,
     },
     /// A worker panicked; the message is in the log.
     #[error("a build worker stopped unexpectedly: {0}")]
@@ -194,7 +203,7 @@ pub async fn build(
     let mut queue = Queue::new(statements, selected, &finished, section == Section::AfterData);
     let mut idle = vec![first];
     let mut sessions = 1;
-    let mut tasks: JoinSet<(Session, Work, Vec<Outcome>)> = JoinSet::new();
+    let mut tasks: JoinSet<(Session, Work, Option<Vec<Outcome>>)> = JoinSet::new();
     loop {
         while !idle.is_empty() || sessions < workers {
             let Some(work) = queue.take(workers) else { break };
@@ -211,9 +220,11 @@ pub async fn build(
                 sessions += 1;
                 session(destination, database).await?
             };
+            let endpoint = destination.clone();
             tasks.spawn(
                 async move {
-                    let outcomes = execute(&session, &sql, work.helpers).await;
+                    let attended = [Attended::new(&endpoint, &session)];
+                    let outcomes = attend(&attended, || 0, execute(&session, &sql, work.helpers)).await;
                     (session, work, outcomes)
                 }
                 .in_current_span(),
@@ -229,6 +240,7 @@ pub async fn build(
         tokio::select! {
             Some(result) = tasks.join_next(), if !tasks.is_empty() => {
                 let (session, work, outcomes) = result?;
+                let Some(outcomes) = outcomes else { return Err(Error::Silent { database: database.to_owned() }) };
                 idle.push(session);
                 for (index, outcome) in outcomes {
                     match outcome {

@@ -15,6 +15,7 @@ use crate::copy::table;
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::plan::{self, Plan, Section};
+use crate::postgres::attend::{Attended, attend};
 use crate::postgres::{Session, quote};
 use crate::provision::before_data::before_data;
 use crate::provision::failure::{Failed, Failures};
@@ -161,14 +162,16 @@ impl Database {
         board.database(&name, |view| view.statements_done = 0);
         let (permits, workers) = take_permits(&self.context.build_permits, self.context.settings.index_workers).await;
         let mut helpers = Vec::new();
+        let context = self.context.clone();
         for _ in 1..workers {
             helpers.push(schema::session(&self.context.destination, &name).await?);
         }
         let sessions: Vec<&Session> = std::iter::once(self.destination().await?).chain(&helpers).collect();
-        let mut failures = before_data(&sessions, &name, &plan.statements, |n| {
+        let attended: Vec<Attended> = sessions.iter().map(|session| Attended::new(&context.destination, session)).collect();
+        let building = before_data(&sessions, &name, &plan.statements, |n| {
             board.database(&name, |view| view.statements_done += n);
-        })
-        .await?;
+        });
+        let mut failures = attend(&attended, || 0, building).await.ok_or(Error::Silent { doing: "building the schema" })??;
         drop((permits, helpers));
         // A restarted controller must know of what is missing: the catalogs do not tell why.
         self.remember_failed(&failures.record(&plan.statements)).await?;
@@ -259,7 +262,8 @@ impl Database {
         let seat = context.gentle.room.seats(1).await;
         let source = context.source.connect(&name).await?;
         let options = Options::of(source.version(), context.settings.failover_slots, false);
-        let created = telling_blockers(&context, &name, observer.as_ref(), slot::create(&source, &names, options)).await;
+        let created =
+            telling_blockers(&context, &name, observer.as_ref(), slot::create(&context.source, &source, &names, options)).await;
         drop((source, seat));
         self.source = observer;
         Ok(created?)

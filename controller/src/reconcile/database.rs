@@ -16,6 +16,7 @@ use crate::ledger::{self};
 use crate::monitor::board::Phase;
 use crate::object;
 use crate::plan::Plan;
+use crate::postgres::attend::{Attended, attend};
 use crate::postgres::{self, Session, retry};
 use crate::provision::{carry, schema};
 use crate::stream::slot;
@@ -45,6 +46,12 @@ pub enum Error {
         /// What the server said.
         #[source]
         source: tokio_postgres::Error,
+    },
+    /// An answer was waited for that no server works on.
+    #[error("{doing}: no answer comes, and no server works on one; a connection is broken, and its end was not told")]
+    Silent {
+        /// What was being done.
+        doing: &'static str,
     },
     /// The ledger.
     #[error(transparent)]
@@ -226,7 +233,8 @@ impl Database {
             self.know_streams().await?;
             self.carry_out_orders().await?;
         }
-        let picture = self.observe().await?;
+        let attended = self.attended();
+        let picture = attend(&attended, || 0, self.observe()).await.ok_or(Error::Silent { doing: "looking at both sides" })??;
         let step = decide::decide(&picture.observed);
         tracing::debug!(?step, observed = ?picture.observed, "decided");
         let board = &self.context.board;
@@ -263,7 +271,7 @@ impl Database {
             }
             Step::CreateSlot(stream) => {
                 board.set_phase(&self.name, Phase::Connecting);
-                self.create_slot(stream).await?;
+                Box::pin(self.create_slot(stream)).await?;
             }
             Step::Subscribe(stream) => self.subscribe(stream).await?,
             Step::Disable(streams) => {
@@ -301,6 +309,15 @@ impl Database {
             }
         }
         Ok(None)
+    }
+
+    /// The sessions by which this database is looked at, as far as they are open.
+    fn attended(&self) -> Vec<Attended> {
+        let Context { source, destination, control, .. } = &self.context;
+        let mut attended = vec![Attended::new(destination, control)];
+        attended.extend(self.source.as_ref().map(|session| Attended::new(source, session)));
+        attended.extend(self.destination.as_ref().map(|session| Attended::new(destination, session)));
+        attended
     }
 
     fn has_orders(&self) -> bool {
@@ -352,7 +369,12 @@ impl Database {
                 source,
                 destination,
             };
-            let outcome = self.watcher.tick(&stream, open).await.map_err(Error::doing("watching the stream"))?;
+            let doing = "watching the stream";
+            let attended = [Attended::new(&context.source, source), Attended::new(&context.destination, destination)];
+            let outcome = attend(&attended, || 0, self.watcher.tick(&stream, open))
+                .await
+                .ok_or(Error::Silent { doing })?
+                .map_err(Error::doing(doing))?;
             self.in_step = self.watcher.in_step();
             let paused = *self.mode.borrow() == Mode::Paused;
             if self.in_step && self.finished && !paused && context.holds.borrow().of(&self.name).is_none() {
@@ -364,6 +386,8 @@ impl Database {
             let whole = uncopied == 0 && self.detached.is_empty() && !self.failed.values().any(Cooling::is_cooling);
             let to_finish = self.in_step && !self.finished && whole && !paused;
             if self.retry_finish_at.is_some_and(|at| at <= Instant::now()) && !paused && uncopied == 0 {
+                // What failed may be mended on the source as well: it is planned anew.
+                self.plan = None;
                 self.finished = false;
                 return Ok(());
             }

@@ -11,6 +11,7 @@ use crate::ledger;
 use crate::monitor::board::Phase;
 use crate::monitor::projection::Projection;
 use crate::postgres::Session;
+use crate::postgres::attend::{Attended, attend};
 use crate::{cleanup, cutover};
 
 use super::mapping::{Error, Mapping, doing};
@@ -48,7 +49,11 @@ impl Mapping {
         ok: bool,
         report: &serde_json::Value,
     ) -> Result<(), Error> {
-        request::finished(control, request.id, ok, report).await.map_err(doing("answering a request"))
+        let answering = request::finished(control, request.id, ok, report);
+        attend(&[Attended::new(&self.destination, control)], || 0, answering)
+            .await
+            .ok_or(Error::Lost)?
+            .map_err(doing("answering a request"))
     }
 
     pub(super) async fn cut_over(
@@ -62,19 +67,21 @@ impl Mapping {
         request::started(control, request.id).await.map_err(doing("beginning the cutover"))?;
         self.board.lock().phase = Some(Phase::CuttingOver);
         projection.write(control).await.map_err(doing("writing the projection"))?;
-        // Beside it the views go on being written: whoever looks sees that somebody is at it.
-        let cutting = cutover::run(context, limit);
-        let mut cutting = Box::pin(cutting);
-        let outcome = loop {
-            tokio::select! {
-                outcome = &mut cutting => break outcome,
-                () = tokio::time::sleep(self.tick) => {
-                    if let Err(error) = projection.write(control).await {
-                        tracing::warn!(%error, "the views can't be written");
-                    }
+        // Beside it the views go on being written: whoever looks sees that somebody is at it. Should they not answer, the cutover, which keeps
+        // writers out and has a time limit, goes on all the same.
+        let views = async {
+            loop {
+                tokio::time::sleep(self.tick).await;
+                if let Err(error) = projection.write(control).await {
+                    tracing::warn!(%error, "the views can't be written");
                 }
             }
         };
+        let outcome = tokio::select! {
+            outcome = cutover::run(context, limit) => outcome,
+            () = views => unreachable!("the views are written for ever"),
+        };
+        projection.forget();
         match outcome {
             Ok(report) => {
                 self.answer(control, request, true, &json!(report)).await?;
@@ -110,7 +117,9 @@ impl Mapping {
     ) -> Result<(), Error> {
         loop {
             self.settle(control, "synced", phase).await?;
-            for request in request::open(control, &self.name).await.map_err(doing("reading the requests"))? {
+            let attended = [Attended::new(&self.destination, control)];
+            let open = attend(&attended, || 0, request::open(control, &self.name)).await.ok_or(Error::Lost)?;
+            for request in open.map_err(doing("reading the requests"))? {
                 if request.kind == Kind::Complete {
                     return self.clean_up(context, control, &request, phase == "completing").await;
                 }
@@ -162,7 +171,10 @@ impl Mapping {
         let outcome = loop {
             tokio::select! {
                 outcome = &mut cleaning => break outcome,
-                () = tokio::time::sleep(self.tick) => self.settle(control, "synced", "completing").await?,
+                () = tokio::time::sleep(self.tick) => {
+                    self.settle(control, "synced", "completing").await?;
+                    self.still_answers(&context.control).await?;
+                }
             }
         };
         match outcome {
@@ -177,15 +189,27 @@ impl Mapping {
         }
     }
 
+    /// Makes sure that the session which everything shares is still one.
+    pub(super) async fn still_answers(&self, shared: &Session) -> Result<(), Error> {
+        match attend(&[Attended::new(&self.destination, shared)], || 0, shared.simple_query("")).await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(_)) | None => Err(Error::Lost),
+        }
+    }
+
     /// Keeps the rows of a mapping that no task looks after any more: what they say of the data stays as it was last seen.
     pub(super) async fn settle(&self, control: &Session, status: &str, phase: &str) -> Result<(), Error> {
         let failed = "bringing the status up to date";
+        let attended = [Attended::new(&self.destination, control)];
         for statement in [
             "UPDATE migrator.mapping SET status = $2::text::migrator.status, phase = $3, updated_at = clock_timestamp() WHERE mapping = $1",
             "UPDATE migrator.database SET status = $2::text::migrator.status, phase = $3, waiting_for = NULL, eta = NULL,
                     updated_at = clock_timestamp() WHERE mapping = $1",
         ] {
-            control.execute(statement, &[&self.name, &status, &phase]).await.map_err(doing(failed))?;
+            attend(&attended, || 0, control.execute(statement, &[&self.name, &status, &phase]))
+                .await
+                .ok_or(Error::Lost)?
+                .map_err(doing(failed))?;
         }
         if phase == "complete" {
             control

@@ -84,7 +84,7 @@ impl Database {
         let copying = async {
             let pass = copy::pass::run(&settings, to_copy, seats.count(), &events, &stopped);
             let pass = telling_blockers(&context, &name, observer.as_ref(), pass);
-            let result = pass.await;
+            let result = Box::pin(pass).await;
             drop((events, seats));
             result
         };
@@ -108,7 +108,12 @@ impl Database {
         let (destination, section) = (&context.destination, Section::AfterData);
         let building =
             schema::build(destination, &name, &plan.statements, section, builders, &mut signalled, &mut failures, done);
-        let (copied, (), built) = tokio::join!(copying, handling, building);
+        let working = async { tokio::join!(copying, handling, building) };
+        let (copied, (), built) = tokio::select! {
+            ended = working => ended,
+            () = super::stall::tell(&context, &name) => unreachable!("it is told for ever"),
+        };
+        board.set_waiting(&name, None);
         drop((permits, build_permits));
         self.source = observer;
         let findings: Vec<Finding> = failed.iter().map(|(_, finding)| Finding::clone(finding)).collect();

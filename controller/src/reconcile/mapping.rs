@@ -22,6 +22,7 @@ use crate::gentle::{self, room};
 use crate::ledger;
 use crate::monitor::board::{Board, Phase};
 use crate::monitor::projection::{self, Projection};
+use crate::postgres::attend::{Attended, attend};
 use crate::postgres::{self, Endpoint, Session, quote, retry};
 use crate::provision::{carry, control, roles, tablespaces};
 
@@ -80,6 +81,8 @@ pub struct Mapping {
     pub(super) tick: Duration,
     pub(super) board: Board,
     pub(super) gentle: Arc<gentle::Source>,
+    /// The backend that held our lock when we last had one.
+    held_by: Option<i32>,
     pub(super) standby: Option<Endpoint>,
 }
 
@@ -98,6 +101,7 @@ pub async fn run(config: Arc<Config>, name: String, gentle: Arc<gentle::Source>)
         tick: config.tick,
         board: Board::default(),
         gentle,
+        held_by: None,
     };
     let mut waits = retry::backoff();
     loop {
@@ -146,6 +150,7 @@ impl Mapping {
         }
         let mut control = control::open(&self.destination, &self.control_database).await?;
         self.lock(&control).await?;
+        self.held_by = Some(control.pid());
         let source = self.source.connect(&self.source.instance.database).await?;
         self.end_leftovers(&source, &control).await?;
         let mut projection = Projection::new(
@@ -218,6 +223,15 @@ impl Mapping {
 
     /// Only one controller may act on a mapping. A predecessor that was killed holds the lock until its server notices.
     async fn lock(&self, control: &Session) -> Result<(), Error> {
+        if let Some(pid) = self.held_by {
+            // Our own session of before. If its connection is half open, its server believes in it for as long as it likes.
+            const END: &str = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+                               WHERE pid = $1 AND application_name = $2 AND pid <> pg_catalog.pg_backend_pid()";
+            control
+                .execute(END, &[&pid, &self.destination.application_name])
+                .await
+                .map_err(doing("ending our former session"))?;
+        }
         let mut told = false;
         while !control::try_lock(control, &self.name).await.map_err(doing("locking the mapping"))? {
             if !told {
@@ -302,7 +316,11 @@ impl Mapping {
                 self.start_databases(context, &mode, &mut tasks, &mut known, &mut running).await?;
             }
             ticks += 1;
-            projection.write(control).await.map_err(doing("writing the projection"))?;
+            let attended = [Attended::new(&self.destination, control)];
+            attend(&attended, || 0, projection.write(control))
+                .await
+                .ok_or(Error::Lost)?
+                .map_err(doing("writing the projection"))?;
             while let Some(ended) = tasks.try_join_next_with_id() {
                 let id = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(id, ())| *id);
                 let Some((name, _)) = running.remove(&id) else { continue };
@@ -314,7 +332,10 @@ impl Mapping {
                     ticks = 0;
                 }
             }
-            let requests = request::open(control, &self.name).await.map_err(doing("reading the requests"))?;
+            let requests = attend(&attended, || 0, request::open(control, &self.name))
+                .await
+                .ok_or(Error::Lost)?
+                .map_err(doing("reading the requests"))?;
             for request in requests {
                 match &request.kind {
                     Kind::Pause | Kind::Resume => {
@@ -369,9 +390,8 @@ impl Mapping {
                 () = tokio::time::sleep(self.tick) => {}
                 Some(_) = notifications.recv() => {}
             }
-            if context.control.is_closed() {
-                return Err(Error::Lost);
-            }
+            // All databases read the ledger over this session: none of them could go on without it.
+            self.still_answers(&context.control).await?;
         }
     }
 

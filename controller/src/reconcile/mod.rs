@@ -38,8 +38,10 @@ mod isolate;
 mod keeper;
 pub mod mapping;
 pub mod observe;
+mod reconnect;
 pub mod request;
 mod resync;
+mod stall;
 pub mod watch;
 
 /// What every task of a mapping shares.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 use super::Context;
+use super::reconnect::Unconnected;
 use crate::copy::{Table, table};
 use crate::finding::{Code, Finding, Severity};
 use crate::monitor::board::{Lag, Phase, TableStage};
@@ -44,6 +45,7 @@ pub struct Watcher {
     failing: HashMap<u32, Failing>,
     stuck: Vec<usize>,
     recent_error: Option<(Instant, String)>,
+    unconnected: Unconnected,
     drift: Vec<String>,
     states: HashMap<(String, String), TableState>,
     sequences: sequences::Values,
@@ -180,9 +182,12 @@ impl Watcher {
         }
         let at_source = source.query_one(SOURCE, &[]).await?;
         let source_lsn: Lsn = at_source.get("lsn");
-        let Some((active, confirmed, restart)) = last_of(&slot::observe_all(source, names).await?) else {
+        let slots = slot::observe_all(source, names).await?;
+        let Some((active, confirmed, restart)) = last_of(&slots) else {
             return Ok(Outcome::Changed);
         };
+        let in_use = slots.iter().map(|slot| matches!(slot, Slot::Present { active: true, .. }));
+        self.unconnected.end_stuck(destination, subscriptions.iter().copied().zip(in_use)).await?;
 
         self.clock.note(now, source_lsn);
         let lag = Lag {

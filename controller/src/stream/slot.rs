@@ -8,6 +8,7 @@ use tokio_postgres::{Client, Row};
 
 use super::Names;
 use super::options::Options;
+use crate::postgres::attend::{Attended, attend};
 use crate::postgres::{self, Endpoint, Lsn, Session, quote, retry};
 
 /// Why there is no slot or no snapshot.
@@ -24,6 +25,12 @@ pub enum Error {
         /// What the server said.
         #[source]
         source: tokio_postgres::Error,
+    },
+    /// A slot was being made, and the source does not work on it.
+    #[error("creating slot {slot}: the source has no part in it any more; a connection is broken, and its end was not told")]
+    Silent {
+        /// Its name.
+        slot: String,
     },
     /// The answer to CREATE_REPLICATION_SLOT could not be understood.
     #[error("the source answered CREATE_REPLICATION_SLOT with the position {0}")]
@@ -85,19 +92,19 @@ fn state(row: &Row) -> Slot {
     }
 }
 
-/// Makes the permanent slot.
-pub async fn create(source: &Client, names: &Names, options: Options) -> Result<(), Error> {
+/// Makes the permanent slot in the database that `session` is connected to.
+pub async fn create(source: &Endpoint, session: &Session, names: &Names, options: Options) -> Result<(), Error> {
     // The parameters after the second came later than the oldest source; failover with 17.
     let create = if options.failover {
         "SELECT pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput', false, false, true)"
     } else {
         "SELECT pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')"
     };
-    source
-        .execute(create, &[&names.slot])
+    attend(&[Attended::new(source, session)], || 0, session.execute(create, &[&names.slot]))
         .await
-        .map_err(|source| Error::Statement { doing: format!("creating slot {}", names.slot), source })?;
-    Ok(())
+        .ok_or_else(|| Error::Silent { slot: names.slot.clone() })?
+        .map(|_| ())
+        .map_err(|source| Error::Statement { doing: format!("creating slot {}", names.slot), source })
 }
 
 /// Whether the slot is kept ready on standbys. The column came with 17: read through `to_jsonb`, null before.
@@ -164,9 +171,9 @@ pub struct Snapshot {
     _holder: Session,
 }
 
-/// Switches off every timeout of the session that this version knows.
+/// Switches off every timeout of the session that this version knows; gives its backend's process id.
 const NO_TIMEOUTS: &str = "
-    SELECT count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings
+    SELECT pg_catalog.pg_backend_pid(), count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings
     WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')";
 
 impl Snapshot {
@@ -200,20 +207,23 @@ impl Snapshot {
             .await
             .map_err(failed("connecting from the destination to"))?;
         // A role's own limits would end the session that keeps the snapshot, which is idle in a transaction until all have imported it.
-        holder
-            .query_one(&format!("SELECT n FROM {schema}.dblink('pass', $1) AS t (n bigint)"), &[&NO_TIMEOUTS])
-            .await
-            .map_err(failed("preparing to take a snapshot of"))?;
-        let command = format!("CREATE_REPLICATION_SLOT \"pg_migrator_pass_{pid}\" TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT");
-        let row = holder
+        let walsender = holder
             .query_one(
-                &format!(
-                    "SELECT consistent_point, snapshot_name FROM {schema}.dblink('pass', $1)
-                     AS t (slot_name text, consistent_point text, snapshot_name text, output_plugin text)"
-                ),
-                &[&command],
+                &format!("SELECT pid FROM {schema}.dblink('pass', $1) AS t (pid integer, switched_off bigint)"),
+                &[&NO_TIMEOUTS],
             )
             .await
+            .map_err(failed("preparing to take a snapshot of"))?
+            .get(0);
+        let command = format!("CREATE_REPLICATION_SLOT \"pg_migrator_pass_{pid}\" TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT");
+        let sql = format!(
+            "SELECT consistent_point, snapshot_name FROM {schema}.dblink('pass', $1)
+             AS t (slot_name text, consistent_point text, snapshot_name text, output_plugin text)"
+        );
+        let attended = [Attended { endpoint: source.clone(), pid: walsender, is_walsender: true }];
+        let row = attend(&attended, || 0, holder.query_one(&sql, &[&command]))
+            .await
+            .ok_or_else(|| Error::Silent { slot: format!("pg_migrator_pass_{pid}") })?
             .map_err(failed("taking a snapshot of"))?;
         Ok(Self { lsn: row.get::<_, &str>(0).parse()?, name: row.get(1), _holder: holder })
     }

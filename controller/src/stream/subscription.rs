@@ -1,7 +1,7 @@
 //! The subscription in the destination database, and which tables are attached to it.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret as _;
 use tokio_postgres::Client;
@@ -141,9 +141,13 @@ async fn alter(destination: &Client, name: &str, action: &str, doing: &'static s
         .map_err(|source| Error::Statement { name: name.to_owned(), doing, source })
 }
 
+/// An apply worker whose subscription is disabled stops by itself within this time, or is ended.
+const STOPS_WITHIN: Duration = Duration::from_mins(1);
+
 /// Waits until no apply worker of a disabled subscription runs any more. A worker that is told to stop first ends the
 /// transaction it is in: up to then its position moves on, and a table attached behind it would lose changes.
 pub async fn await_stopped(destination: &Client, subscription: u32) -> Result<(), tokio_postgres::Error> {
+    let mut begun = Instant::now();
     // A worker that is being started has a slot but no process yet: two looks in a row must find none.
     let mut quiet = 0;
     while quiet < 2 {
@@ -154,6 +158,16 @@ pub async fn await_stopped(destination: &Client, subscription: u32) -> Result<()
             )
             .await?;
         quiet = if row.get::<_, i64>(0) == 0 { quiet + 1 } else { 0 };
+        if begun.elapsed() > STOPS_WITHIN {
+            // It is in a long transaction, which it will begin anew; or it hangs while it connects, where it hears of nothing.
+            destination
+                .execute(
+                    "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_subscription WHERE subid = $1 AND pid IS NOT NULL",
+                    &[&subscription],
+                )
+                .await?;
+            begun = Instant::now();
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())

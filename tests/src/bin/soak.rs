@@ -22,13 +22,15 @@ use rand::{Rng as _, SeedableRng as _};
 /// So many rounds follow each other on the same pair of servers.
 const BLOCK: u32 = 14;
 /// One in so many rounds is of full measure, where that makes it longer: a minute, two million rows.
-const FULL_ONE_IN: u32 = 12;
+const FULL_ONE_IN: u32 = 6;
 /// The others stop something for as long as this, at most.
 const STOP_AT_MOST_MS: u64 = 6000;
 
 struct Soak {
     rounds: u32,
     seed: u64,
+    /// What is drawn from.
+    faults: Vec<Fault>,
     logs: Option<PathBuf>,
     next_block: AtomicU32,
     report: Mutex<Report>,
@@ -63,8 +65,15 @@ fn main() -> ExitCode {
 
 fn soak() -> Result<bool> {
     let logs = std::env::var_os("LOGS").map(PathBuf::from);
+    let wanted = std::env::var("FAULTS").unwrap_or_default();
+    let is_wanted = |fault: &Fault| wanted.split(',').any(|word| fault.describe().contains(word.trim()));
+    let faults: Vec<Fault> = Fault::ALL.into_iter().filter(is_wanted).collect();
+    if faults.is_empty() {
+        return Err(Error::Broken(format!("no fault is described by FAULTS={wanted}")));
+    }
     let soak = Arc::new(Soak {
-        rounds: number("ROUNDS", Fault::ALL.len() as u32)?,
+        rounds: number("ROUNDS", faults.len() as u32)?,
+        faults,
         seed: number("SEED", rand::rng().random())?,
         logs,
         next_block: AtomicU32::new(0),
@@ -95,8 +104,7 @@ async fn lane(soak: &Soak) -> Result<()> {
     let majors: Vec<u32> = (10..=17).filter(|major| has_server(*major)).collect();
     loop {
         let block = soak.next_block.fetch_add(1, Ordering::SeqCst);
-        let plans: Vec<Plan> =
-            (block * BLOCK..(block + 1) * BLOCK).filter(|n| *n < soak.rounds).map(|n| plan(soak.seed, n)).collect();
+        let plans: Vec<Plan> = (block * BLOCK..(block + 1) * BLOCK).filter(|n| *n < soak.rounds).map(|n| plan(soak, n)).collect();
         if plans.is_empty() {
             return Ok(());
         }
@@ -123,17 +131,17 @@ async fn lane(soak: &Soak) -> Result<()> {
 }
 
 /// What a round is, by the soak's seed and its number alone: each fault comes once in as many rounds as there are faults.
-fn plan(seed: u64, number: u32) -> Plan {
-    let count = Fault::ALL.len() as u32;
-    let mut faults = Fault::ALL;
+fn plan(soak: &Soak, number: u32) -> Plan {
+    let (seed, count, mut faults) = (soak.seed, soak.faults.len() as u32, soak.faults.clone());
     faults.shuffle(&mut StdRng::seed_from_u64(seed.wrapping_add(u64::from(number / count))));
     let fault = faults[(number % count) as usize];
     let mut random = StdRng::seed_from_u64(seed.rotate_left(32) ^ u64::from(number));
     let phase = fault.phases()[random.random_range(0..fault.phases().len())];
-    let measures = if random.random_range(0..FULL_ONE_IN) == 0 {
+    let stop = Duration::from_millis(random.random_range(500..STOP_AT_MOST_MS));
+    let measures = if fault.is_measured() && random.random_range(0..FULL_ONE_IN) == 0 {
         Measures::FULL
     } else {
-        Measures { stop: Duration::from_millis(random.random_range(500..STOP_AT_MOST_MS)), rows: 100_000, ..Measures::SHORT }
+        Measures { stop, rows: 100_000, ..Measures::SHORT }
     };
     Plan { number, fault, phase, seed: random.random(), measures }
 }
@@ -151,12 +159,12 @@ fn tell(soak: &Soak, plan: &Plan, score: &Score) -> Result<()> {
     };
     let recovery = score.recovery.map_or_else(|| "–".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()));
     let mut line = format!(
-        "round {:4} | PostgreSQL {} | {} | {} | stop {:.1} s | {outcome} | recovered in {recovery}, all in {:.1} s | {} writes",
+        "round {:4} | PostgreSQL {} | {}{} | {} | {outcome} | recovered in {recovery}, all in {:.1} s | {} writes",
         plan.number,
         score.major,
         score.fault,
+        if plan.measures.rows == Measures::FULL.rows { ", full measure" } else { "" },
         score.phase,
-        plan.measures.stop.as_secs_f64(),
         score.took.as_secs_f64(),
         score.writes.0,
     );

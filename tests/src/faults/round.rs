@@ -8,7 +8,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::arena::{Arena, MOVER, PASSWORD};
 use super::fault::{Fault, Measures};
-use super::ledger::Ledger;
+use super::ledger::{Account, Ledger};
 use super::phase::{self, Phase};
 use crate::compare;
 use crate::controller::{CONTROL, Controller, literal};
@@ -70,6 +70,21 @@ pub struct Round<'a> {
     pub(super) named: Option<String>,
 }
 
+/// The round's writers.
+enum Writers {
+    Writing(Ledger),
+    Stopped(Account),
+}
+
+impl Writers {
+    async fn stop(self) -> Result<Self> {
+        match self {
+            Self::Writing(ledger) => Ok(Self::Stopped(ledger.stop().await?)),
+            stopped => Ok(stopped),
+        }
+    }
+}
+
 /// Where a mapping stands by what was asked of it.
 enum Stage {
     Migrating,
@@ -117,20 +132,27 @@ impl<'a> Round<'a> {
     }
 
     async fn run(&mut self, fault: Fault, phase: Phase, seed: u64, score: &mut Score) -> Result<Outcome> {
-        let ledger = Ledger::start(&self.arena.source, &self.name, seed, PAUSE);
+        let mut writers = Writers::Writing(Ledger::start(&self.arena.source, &self.name, seed, PAUSE));
         if phase != Phase::Before {
             self.controller.start()?;
         }
+        if phase == Phase::Cleanup {
+            // A completion lets writes in again on the source, and nothing carries them any more.
+            self.until_cut_over(Instant::now() + PHASE_LIMIT).await?;
+            writers = writers.stop().await?;
+        }
         score.phase = self.reach(phase).await?;
         if let Some(why) = fault.strike(self).await? {
-            ledger.stop().await?;
+            writers.stop().await?;
             return Ok(Outcome::Skipped(why));
         }
         let struck = Instant::now();
         let deadline = struck + self.measures.limit;
         let recovered = self.until_cut_over(deadline).await?;
         score.recovery = Some(recovered.saturating_duration_since(struck));
-        let account = ledger.stop().await?;
+        let Writers::Stopped(account) = writers.stop().await? else {
+            return Err(Error::Broken("the writers go on".to_owned()));
+        };
         score.writes = account.totals();
         if phase != Phase::Cleanup {
             // Once completion is asked for, sessions on the source are ended, ours among them.
@@ -162,7 +184,6 @@ impl<'a> Round<'a> {
                 Phase::Cutover
             }
             Phase::Cleanup => {
-                self.until_cut_over(Instant::now() + PHASE_LIMIT).await?;
                 self.ask("complete").await?;
                 Phase::Cleanup
             }
@@ -277,7 +298,7 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    async fn compare(&self, account: &super::ledger::Account) -> Result<()> {
+    async fn compare(&self, account: &Account) -> Result<()> {
         let (source, destination) = (&self.arena.source, &self.arena.destination);
         let mut wrongs = Vec::new();
         for (side, server) in [("source", source), ("destination", destination)] {

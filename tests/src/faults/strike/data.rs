@@ -1,12 +1,13 @@
 //! What people do to rows, tables and transactions.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::Rng as _;
 
 use super::super::round::Round;
-use crate::controller::literal;
-use crate::error::{Doing, Result};
+use super::NAMED_WITHIN;
+use crate::controller::{CONTROL, literal};
+use crate::error::{Doing, Error, Result};
 
 /// Somebody writes a row on the destination that the source writes as well, a little later. The stream can't go on; it must say why, and a
 /// fresh copy of the table is the cure.
@@ -24,6 +25,9 @@ pub(super) async fn plant_row(round: &mut Round<'_>) -> Result<()> {
     round.named = Some("apply conflict".to_owned());
     round.resync(Some("ledger.entry")).await
 }
+
+/// Schemas are compared at every fifteenth look; whoever is ready for longer than that has been compared.
+const LOOKED_AFTER: Duration = Duration::from_secs(8);
 
 /// What may be done to a schema.
 const CHANGES: [(&str, &str); 5] = [
@@ -43,18 +47,28 @@ pub(super) async fn change_schema(round: &mut Round<'_>) -> Result<()> {
         return Ok(());
     }
     let name = literal(&round.name);
-    let said = format!(
-        "(SELECT coalesce(bool_or(cutover_ready), false) OR EXISTS (
-             SELECT FROM migrator.cutover_checks WHERE mapping = {name} AND name = 'schemas_equal' AND NOT ok)
-          FROM migrator.cutover_ready({name}) cutover_ready)"
-    );
-    round.until(&said).await?;
     let named = format!(
         "SELECT EXISTS (SELECT FROM migrator.cutover_checks WHERE mapping = {name} AND name = 'schemas_equal' AND NOT ok)"
     );
-    if round.arena.destination.value(crate::controller::CONTROL, &named).await? != "t" {
-        // It came before the schema was read: then it is carried as a matter of course.
-        return Ok(());
+    let begun = Instant::now();
+    let mut is_named = false;
+    let mut ready_since = None;
+    while !is_named {
+        is_named = round.arena.destination.value(CONTROL, &named).await.is_ok_and(|named| named == "t");
+        let ready = format!("SELECT migrator.cutover_ready({name})");
+        let is_ready = round.arena.destination.value(CONTROL, &ready).await.is_ok_and(|ready| ready == "t");
+        let since = *ready_since.get_or_insert_with(Instant::now);
+        if !is_ready {
+            ready_since = None;
+        } else if since.elapsed() > LOOKED_AFTER {
+            // The change came before the schema was read: then it is carried as a matter of course.
+            return Ok(());
+        }
+        if begun.elapsed() > NAMED_WITHIN {
+            let state = round.controller.report(&round.arena.destination).await;
+            return Err(Error::Timeout { what: format!("{what} to be named"), waited: begun.elapsed(), state });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     round.named = Some(format!("drift: {what}"));
     match what {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::error::SqlState;
 
@@ -42,6 +42,9 @@ pub(super) async fn set_timeouts(round: &mut Round<'_>) -> Result<()> {
     Ok(())
 }
 
+/// A server's connections are used up in this time, however busy the machine.
+const FULL_WITHIN: Duration = Duration::from_secs(30);
+
 /// One of the servers takes no connection any more, for a while.
 pub(super) async fn use_up_connections(round: &mut Round<'_>) -> Result<()> {
     let at_source = round.coin();
@@ -49,19 +52,22 @@ pub(super) async fn use_up_connections(round: &mut Round<'_>) -> Result<()> {
     let mut held = vec![server.connect("postgres").await?];
     let end = END.to_owned();
     held[0].batch_execute(&end).await.doing(|| "ending sessions".to_owned())?;
-    let until = tokio::time::Instant::now() + round.measures.stop;
-    let mut full = false;
-    while tokio::time::Instant::now() < until {
+    let begun = Instant::now();
+    let mut full_since: Option<Instant> = None;
+    while full_since.is_none_or(|since| since.elapsed() < round.measures.stop) {
+        if full_since.is_none() && begun.elapsed() > FULL_WITHIN {
+            return Err(Error::Broken(format!("{} connections were not all there are", held.len())));
+        }
         match server.connect("postgres").await {
             Ok(client) => held.push(client),
             Err(Error::Server { source, .. }) if source.code() == Some(&SqlState::TOO_MANY_CONNECTIONS) => {
-                full = true;
+                full_since.get_or_insert_with(Instant::now);
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             Err(error) => return Err(error),
         }
     }
-    if full { Ok(()) } else { Err(Error::Broken(format!("{} connections were not all there are", held.len()))) }
+    Ok(())
 }
 
 /// The source throws away log that the stream needs. That is refused by name; a fresh copy is the cure.
