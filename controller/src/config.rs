@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 mod gentle;
+mod opens;
 
 pub use gentle::{SlowDown, WalPolicy, Window};
 

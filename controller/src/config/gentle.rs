@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use chrono_tz::Tz;
-use croner::Cron;
 use serde::Deserialize;
 
+use super::opens::Opens;
 use super::{Config, Mapping};
 
 /// A span of time that comes again and again.
@@ -14,7 +14,7 @@ use super::{Config, Mapping};
 #[serde(deny_unknown_fields)]
 pub struct Window {
     /// When it opens: a cron expression, `minute hour day-of-month month day-of-week`, with seconds before them if wanted.
-    pub start: Cron,
+    pub start: Opens,
     /// For how long.
     #[serde(with = "humantime_serde")]
     pub duration: Duration,

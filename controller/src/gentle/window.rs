@@ -22,7 +22,7 @@ pub fn at(windows: &[Window], now: DateTime<Utc>) -> Opening {
     if windows.is_empty() || windows.iter().any(|window| is_open(window, now)) {
         return Opening::Open;
     }
-    let next = |window: &Window| window.start.find_next_occurrence(&now.with_timezone(&window.time_zone), false).ok();
+    let next = |window: &Window| window.start.after(&now.with_timezone(&window.time_zone));
     Opening::Closed { opens: windows.iter().filter_map(next).min() }
 }
 
@@ -30,8 +30,7 @@ pub fn at(windows: &[Window], now: DateTime<Utc>) -> Opening {
 fn is_open(window: &Window, now: DateTime<Utc>) -> bool {
     let duration = TimeDelta::from_std(window.duration).unwrap_or(TimeDelta::MAX);
     let Some(earliest) = now.checked_sub_signed(duration) else { return true };
-    let opened = window.start.find_next_occurrence(&earliest.with_timezone(&window.time_zone), false);
-    opened.is_ok_and(|opened| opened <= now)
+    window.start.after(&earliest.with_timezone(&window.time_zone)).is_some_and(|opened| opened <= now)
 }
 
 impl Opening {
