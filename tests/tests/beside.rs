@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pg_migrator_tests::databases::SMALL;
 use pg_migrator_tests::extension::{self, ExtensionFiles};
-use pg_migrator_tests::pair::{MAPPING, READY_LIMIT};
+use pg_migrator_tests::pair::{MAPPING, READY_LIMIT, drained};
 use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result, compare};
 
 const DATABASE: &str = "small";
@@ -253,5 +253,31 @@ async fn the_rows_that_users_keep_in_an_extensions_tables_come_over_and_its_own_
     assert_eq!(pair.source.rows(DATABASE, log).await?, pair.destination.rows(DATABASE, log).await?);
     let next = pair.destination.value(DATABASE, "INSERT INTO rate_log (what) VALUES ('after') RETURNING id").await?;
     assert_eq!(next, "52");
+    Ok(())
+}
+
+#[tokio::test]
+async fn materialized_views_are_as_of_the_cutover_also_one_that_reads_another() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    SMALL.load(&pair.source, DATABASE, 1).await?;
+    // By name the one that reads comes first.
+    pair.source
+        .run(
+            DATABASE,
+            "CREATE MATERIALIZED VIEW app.z_codes AS SELECT code FROM app.codes;
+             CREATE MATERIALIZED VIEW app.a_count AS SELECT count(*) AS codes FROM app.z_codes;
+             CREATE MATERIALIZED VIEW app.never AS SELECT 1 AS one WITH NO DATA",
+        )
+        .await?;
+    let mut controller = Controller::started(&pair.config())?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    let count = "SELECT codes FROM app.a_count";
+    assert_eq!(pair.destination.value(DATABASE, count).await?, "500");
+    pair.source.run(DATABASE, "INSERT INTO app.codes SELECT 'late ' || i FROM generate_series(1, 7) i").await?;
+    drained(&pair.source).await?;
+    controller.must(&["cutover", MAPPING]).await?;
+    assert_eq!(pair.destination.value(DATABASE, count).await?, "507");
+    let filled = "SELECT relispopulated FROM pg_class WHERE relname = 'never'";
+    assert_eq!(pair.destination.value(DATABASE, filled).await?, "f", "what is not filled on the source is not");
     Ok(())
 }

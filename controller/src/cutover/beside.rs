@@ -4,10 +4,13 @@
 //! All of it may be committed before the switch is certain: nobody uses the destination yet, and what was copied is no more than a
 //! newer copy, should the switch be undone.
 
+use std::time::Instant;
+
 use futures_util::future::try_join_all;
 
 use super::{Candidate, Error};
 use crate::beside::{Crew, Outcome, Record, Touched};
+use crate::postgres::retry;
 use crate::reconcile::Context;
 
 fn failed(database: &str) -> impl FnOnce(crate::beside::Error) -> Error {
@@ -32,6 +35,27 @@ pub(super) async fn prepare(context: &Context, candidates: &mut [Candidate]) -> 
         candidate.crew = Some(crew);
     }
     Ok(())
+}
+
+/// Fills the materialized views anew, while everybody still writes: so they are as of just before the switch, and the block is not longer
+/// for it. One that can't be filled stays as it is, which is told.
+pub(super) async fn refresh_views(context: &Context, candidates: &[Candidate]) {
+    for candidate in candidates.iter().filter(|c| !c.views.is_empty()) {
+        let began = Instant::now();
+        let mut filled = 0;
+        for statement in &candidate.views {
+            match candidate.destination.batch_execute(statement.executable()).await {
+                Ok(()) => filled += 1,
+                Err(error) => {
+                    let message = format!("{} could not be refreshed: {}", statement.object, retry::message(&error));
+                    context.board.event(&candidate.name, "warning", message);
+                }
+            }
+        }
+        let message =
+            format!("refreshed {filled} materialized views before the switch, in {:.1} s", began.elapsed().as_secs_f64());
+        context.board.event(&candidate.name, "info", message);
+    }
 }
 
 /// Brings everything over once more, all databases side by side. Nobody may be writing.

@@ -188,6 +188,8 @@ struct Candidate {
     source: Session,
     destination: Session,
     last: Vec<Statement>,
+    /// What fills the materialized views, those first that others read.
+    views: Vec<Statement>,
     /// What copies what the stream does not carry, once it is prepared.
     crew: Option<crate::beside::Crew>,
     report: DatabaseReport,
@@ -211,6 +213,10 @@ async fn attempt(context: &Context, limit: Duration, blocked: &mut Vec<block::En
     still_in_time(context, limit).await?;
     let mut candidates = prepare(context).await?;
     beside::prepare(context, &mut candidates).await?;
+    // Not while writers are kept out already, by a controller that is gone.
+    if still_in_time(context, limit).await?.is_zero() {
+        beside::refresh_views(context, &candidates).await;
+    }
     let blocked_for = still_in_time(context, limit).await?;
     let began = Instant::now();
     let deadline = began + limit.saturating_sub(blocked_for);
@@ -343,6 +349,8 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
     // Nothing that waits for the cutover is kept in a tablespace.
     let plan =
         act::read_plan(&mut source, &name, &ours, &effects, context.settings.replica_identity, &Placement::default()).await?;
+    let mut views = plan.statements.clone();
+    views.retain(|s| s.section == Section::AfterStreaming && s.object.class == "materialized_view");
     let mut last: Vec<Statement> = plan.statements.into_iter().filter(|s| s.section == Section::AtCutover).collect();
     last.extend(carry::at_cutover(&source, &context.control, &name).await.map_err(database::Error::from)?);
     let destination = schema::session(&context.destination, &name).await.map_err(database::Error::from)?;
@@ -363,7 +371,7 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
         statements: last.len(),
         beside: crate::beside::Outcome::default(),
     };
-    Ok(Candidate { name, names, source, destination, last, crew: None, report })
+    Ok(Candidate { name, names, source, destination, last, views, crew: None, report })
 }
 
 /// Prepared transactions and subscriptions of the source's own write without a session that could be ended.
