@@ -113,7 +113,7 @@ pub struct Database {
     pub(super) finished: bool,
     pub(super) in_step: bool,
     pub(super) statements_open: usize,
-    pub(super) failed: HashMap<u32, Cooling>,
+    pub(super) failed: HashMap<u32, Failed>,
     /// The source's tables, and until when they need not be read again.
     pub(super) tables: Option<(Instant, Arc<Vec<Table>>)>,
     /// Since when every step has failed.
@@ -130,7 +130,14 @@ pub struct Database {
     pub(super) riddles: HashMap<usize, Riddle>,
 }
 
-/// A table that failed, and is left alone for a while.
+/// A table that could not be copied.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) cooling: Cooling,
+    pub(super) finding: Finding,
+}
+
+/// What failed, and is left alone for a while.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cooling {
     pub(super) since: Instant,
@@ -383,7 +390,7 @@ impl Database {
             if uncopied > 0 && hold.is_none() && !paused {
                 return Ok(());
             }
-            let whole = uncopied == 0 && self.detached.is_empty() && !self.failed.values().any(Cooling::is_cooling);
+            let whole = uncopied == 0 && self.detached.is_empty() && !self.failed.values().any(|f| f.cooling.is_cooling());
             let to_finish = self.in_step && !self.finished && whole && !paused;
             if self.retry_finish_at.is_some_and(|at| at <= Instant::now()) && !paused && uncopied == 0 {
                 // What failed may be mended on the source as well: it is planned anew.
@@ -403,7 +410,7 @@ impl Database {
             if outcome == Outcome::Changed || to_finish || self.has_orders() {
                 return Ok(());
             }
-            let cooled = self.failed.values().any(|c| !c.is_cooling());
+            let cooled = self.failed.values().any(|f| !f.cooling.is_cooling());
             if cooled && !paused && hold.is_none() {
                 return Ok(());
             }

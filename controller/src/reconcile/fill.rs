@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-use super::database::{Cooling, Database, Error};
+use super::database::{Cooling, Database, Error, Failed};
 use super::observe::Picture;
 use super::{Context, Mode};
 use crate::copy::{self, Table, pass};
@@ -116,12 +116,11 @@ impl Database {
         board.set_waiting(&name, None);
         drop((permits, build_permits));
         self.source = observer;
-        let findings: Vec<Finding> = failed.iter().map(|(_, finding)| Finding::clone(finding)).collect();
-        for (oid, _) in failed {
-            let tries = self.failed.get(&oid).map_or(0, |c| c.tries) + 1;
-            self.failed.insert(oid, Cooling { since: Instant::now(), tries });
+        for (oid, finding) in failed {
+            let tries = self.failed.get(&oid).map_or(0, |f| f.cooling.tries) + 1;
+            self.failed.insert(oid, Failed { cooling: Cooling { since: Instant::now(), tries }, finding });
         }
-        board.set_findings(&self.name, "copy", findings);
+        self.show_failed();
         if let (Some(_), None, Err(error)) = (&settings.standby, &without_standby, &copied) {
             // What it attached stays. The rest is read from the source.
             without_standby = Some(error.to_string());

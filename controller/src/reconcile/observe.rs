@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Mode;
-use super::database::{Cooling, Database, Error};
+use super::database::{Database, Error};
 use super::decide::{self, Observed, Target};
 use super::isolate::Detached;
 use crate::copy::{Table, table};
@@ -108,10 +108,15 @@ impl Database {
         self.detached.retain(|d| !states.iter().any(|s| s.contains_key(&(d.schema.clone(), d.name.clone()))));
         self.show_detached();
         let is_detached = |t: &Table| self.detached.iter().any(|d| d.schema == t.schema && d.name == t.name);
+        let failed = self.failed.len();
         self.failed.retain(|oid, _| covered.iter().any(|t| t.oid == *oid && state(t).is_none()));
+        if self.failed.len() < failed {
+            // Attached since, or no longer there.
+            self.show_failed();
+        }
         let to_copy: Vec<(Table, usize)> = covered
             .iter()
-            .filter(|t| state(t).is_none() && !is_detached(t) && !self.failed.get(&t.oid).is_some_and(Cooling::is_cooling))
+            .filter(|t| state(t).is_none() && !is_detached(t) && !self.failed.get(&t.oid).is_some_and(|f| f.cooling.is_cooling()))
             .filter_map(|t| stream(t).filter(|s| subscriptions[*s].is_some()).map(|s| ((*t).clone(), s)))
             .collect();
         self.in_step = states.iter().flat_map(HashMap::values).all(|s| *s == TableState::Ready);
@@ -134,7 +139,7 @@ impl Database {
             schema_built: self.schema_built,
             published: self.published,
             streams,
-            tables_cooling: self.failed.values().filter(|c| c.is_cooling()).count() + self.detached.len(),
+            tables_cooling: self.failed.values().filter(|f| f.cooling.is_cooling()).count() + self.detached.len(),
             built: self.built,
             all_in_step: self.in_step,
             finished: self.finished,
@@ -156,6 +161,12 @@ impl Database {
         let tables = Arc::new(table::read(self.source().await?).await.map_err(Error::doing("reading the source's tables"))?);
         self.tables = Some((Instant::now() + LOOKING_SHARE * began.elapsed(), Arc::clone(&tables)));
         Ok(tables)
+    }
+
+    /// The findings of the tables that could not be copied.
+    pub(super) fn show_failed(&self) {
+        let findings = self.failed.values().map(|failed| failed.finding.clone()).collect();
+        self.context.board.set_findings(&self.name, "copy", findings);
     }
 
     pub(super) fn show_tables<'s>(&self, tables: &[&Table], state: impl Fn(&Table) -> Option<&'s TableState>) {
