@@ -299,6 +299,10 @@ impl Database {
     /// Carries out what was ordered of this database: only its own task may, since it is the one that starts the stream.
     pub(super) async fn carry_out_orders(&mut self) -> Result<(), Error> {
         let orders = self.context.orders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name).unwrap_or_default();
+        if !orders.is_empty() {
+            // Whatever held before: it is to be found anew.
+            self.context.board.database(&self.name, |view| view.checks.clear());
+        }
         for order in orders {
             // Whoever asked may be gone; then the request is open still, and asked again at the next start.
             match self.order_beside(order.table.as_deref()).await {

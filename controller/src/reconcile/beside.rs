@@ -96,8 +96,10 @@ impl Database {
         };
         let findings = left.into_iter().map(|what| no_place(&self.name, what)).collect();
         board.set_findings(&self.name, "beside", findings);
-        board.database(&self.name, |view| view.beside = Some(standing));
-        self.beside.due = Some(Instant::now() + pause);
+        // What was ordered while this copy was under way is still to be done.
+        let ordered = self.beside.anew.objects || !self.beside.anew.tables.is_empty();
+        board.database(&self.name, |view| view.beside = (!ordered).then_some(standing));
+        self.beside.due = (!ordered).then(|| Instant::now() + pause);
     }
 
     /// Orders a fresh copy of what travels beside the stream: of the table named `schema.table`, if it is such a one, or of all. Gives

@@ -377,6 +377,11 @@ impl Mapping {
                                 Err(error) => (false, json!({ "error": error })),
                             };
                             self.board.event("", "info", format!("resync: {report}"));
+                            // Whoever reads the answer must not be told that all is ready, as it was before.
+                            attend(&attended, || 0, projection.write(control))
+                                .await
+                                .ok_or(Error::Lost)?
+                                .map_err(doing("writing the projection"))?;
                             self.answer(control, &request, ok, &report).await?;
                         }
                     }
