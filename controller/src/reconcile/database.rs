@@ -290,6 +290,7 @@ impl Database {
             }
             Step::Copy => {
                 self.context.board.set_phase(&self.name, Phase::Copying);
+                self.leave_binary_for(&picture).await?;
                 Box::pin(self.copy(picture)).await?;
             }
             Step::Build => {

@@ -1,11 +1,13 @@
 //! Isolating: a stream that can't apply a change of one table goes on without that table. The ledger keeps which, and why,
 //! until the operator asks for a fresh copy of it.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde_json::json;
 
 use super::database::{Cooling, Database, Error};
+use super::observe::Picture;
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::monitor::board::TableStage;
@@ -164,6 +166,22 @@ impl Database {
         }
         // Last, for by this a controller that was killed in between knows that there is something to be done.
         subscription::set_text(&destination, &names).await?;
+        Ok(())
+    }
+
+    /// Before tables are attached: those that come late may be the first of their stream that can't travel in binary form.
+    pub(super) async fn leave_binary_for(&mut self, picture: &Picture) -> Result<(), Error> {
+        let streams: BTreeSet<usize> = picture.to_copy.iter().map(|(_, stream)| *stream).collect();
+        for stream in streams {
+            if !picture.subscriptions[stream].is_some_and(|s| s.binary) {
+                continue;
+            }
+            let names = self.names[stream].clone();
+            let failed = "looking for tables that can't travel in binary form";
+            if !options::unsafe_in_binary(self.source().await?, &names).await.map_err(Error::doing(failed))?.is_empty() {
+                self.leave_binary(stream).await?;
+            }
+        }
         Ok(())
     }
 
