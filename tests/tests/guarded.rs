@@ -117,3 +117,34 @@ async fn the_code_of_a_tables_owner_gets_no_other_rights_while_its_rows_are_load
     assert_eq!(pair.destination.value("postgres", "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'").await?, "f");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_database_that_is_dropped_on_the_source_is_let_go_and_its_copy_is_kept() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    for database in ["stays", "goes"] {
+        pair.source.run("postgres", &format!("CREATE DATABASE {database}")).await?;
+        pair.source.run(database, "CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t VALUES (1)").await?;
+    }
+    let mut controller = Controller::started(&pair.config())?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    // Somebody insists.
+    let slot = "SELECT pg_terminate_backend(active_pid), slot_name FROM pg_replication_slots WHERE database = 'goes' AND active";
+    for attempt in 0.. {
+        pair.source.value("postgres", slot).await.ok();
+        let drop_slot = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = 'goes'";
+        let dropped = pair.source.run("postgres", drop_slot).await.is_ok();
+        let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'goes'";
+        pair.source.run("postgres", ended).await?;
+        if dropped && pair.source.run("postgres", "DROP DATABASE goes").await.is_ok() {
+            break;
+        }
+        assert!(attempt < 200, "the database could not be dropped");
+    }
+    let told = "(SELECT count(*) = 1 FROM migrator.findings WHERE code = 'database_gone' AND resolved_at IS NULL)";
+    controller.wait_for(&pair.destination, told, Duration::from_mins(1)).await?;
+    let shown = "(SELECT array_agg(database) = '{stays}' FROM migrator.databases)";
+    controller.wait_for(&pair.destination, shown, Duration::from_mins(1)).await?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    assert_eq!(pair.destination.value("goes", "SELECT count(*) FROM t").await?, "1", "what was carried over is kept");
+    Ok(())
+}

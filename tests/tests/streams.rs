@@ -99,3 +99,33 @@ async fn every_table_is_in_one_stream(pair: &Pair, database: &str) -> Result<()>
     assert_eq!(pair.source.value(database, all).await?, "t", "each table once, and in all four publications some: {tables:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_truncate_that_only_one_of_two_streams_could_carry_costs_one_table_alone() -> Result<()> {
+    let pair = Pair::start(14).await?;
+    let (source, destination) = (&pair.source, &pair.destination);
+    source.run("postgres", "CREATE DATABASE two").await?;
+    let tables = "CREATE TABLE parent (id integer PRIMARY KEY, v text);
+                  CREATE TABLE child (id integer PRIMARY KEY, parent integer NOT NULL REFERENCES parent);
+                  INSERT INTO parent SELECT i, md5(i::text) FROM generate_series(1, 1000) i;
+                  INSERT INTO child SELECT i, i FROM generate_series(1, 1000) i";
+    source.run("two", tables).await?;
+    let mut controller = Controller::started(&config(&pair, 2))?;
+    controller.wait_until_ready(destination, MAPPING, READY_LIMIT).await?;
+    assert_eq!(source.value("two", "SELECT count(DISTINCT prpubid) FROM pg_publication_rel").await?, "2");
+
+    // The foreign key is in the way of the parent's stream, whatever the child's does.
+    source.run("two", "TRUNCATE parent, child; INSERT INTO parent VALUES (1, 'anew'); INSERT INTO child VALUES (1, 1)").await?;
+    let told =
+        "EXISTS (SELECT FROM migrator.findings WHERE resolved_at IS NULL AND code = 'apply_conflict' AND object = 'public.parent'
+                        AND reason LIKE '%cannot truncate a table referenced in a foreign key constraint%')";
+    controller.wait_for(destination, told, READY_LIMIT).await?;
+    source.run("two", "INSERT INTO parent VALUES (2, 'more'); INSERT INTO child VALUES (2, 2)").await?;
+    drained(source).await?;
+    assert_eq!(destination.value("two", "SELECT count(*) FROM child").await?, "2", "the child's stream goes on");
+    controller.must(&["resync", MAPPING, "two.public.parent"]).await?;
+    controller.wait_until_ready(destination, MAPPING, READY_LIMIT).await?;
+    drained(source).await?;
+    compare::equal(source, destination, "two").await?;
+    Ok(())
+}

@@ -55,6 +55,8 @@ pub struct Hand {
     pub loader: Loader,
     facts: Option<(Statement, Statement)>,
     rate: Rate,
+    destination: Endpoint,
+    database: String,
 }
 
 /// How fast rows may be taken from the source: as the limiter of its mappings says, or, with none, as fast as they come.
@@ -67,7 +69,9 @@ impl Hand {
         // Whatever somebody on the source has locked: it is tried again later.
         reader.batch_execute("SET lock_timeout = '5s'").await.map_err(Failure::of("preparing to read"))?;
         loader::as_bytes(&reader).await.map_err(Failure::of("preparing to read"))?;
-        Ok(Self { reader, loader: Loader::open(destination, database).await?, facts: None, rate })
+        let loader = Loader::open(destination, database).await?;
+        let (destination, database) = (destination.clone(), database.to_owned());
+        Ok(Self { reader, loader, facts: None, rate, destination, database })
     }
 
     /// Moves rows from a COPY on the source into one on the destination; gives how many the source gave and the destination took.
@@ -92,11 +96,12 @@ impl Hand {
         self.loader.query(statement, parameters).await.map(drop).map_err(Failure::of("writing"))
     }
 
-    /// After a failure: both sessions are out of their transactions again, unless they are lost.
-    pub async fn give_up(&self) -> Result<(), Failure> {
-        for session in [&self.reader, &*self.loader] {
-            session.batch_execute("ROLLBACK").await.map_err(|source| Failure::Session { doing: "rolling back", source })?;
-        }
+    /// After a failure: out of the transactions again. A session in which a COPY FROM failed is not used again, for the driver may have lost
+    /// count of the server's answers.
+    pub async fn give_up(&mut self) -> Result<(), Failure> {
+        self.reader.batch_execute("ROLLBACK").await.map_err(|source| Failure::Session { doing: "rolling back", source })?;
+        self.loader = Loader::open(&self.destination, &self.database).await?;
+        self.facts = None;
         Ok(())
     }
 

@@ -84,28 +84,67 @@ pub(super) struct Sessions {
     statistics: statistics::Reader,
     /// Schema and name of tables that others refer to.
     referenced: HashSet<(String, String)>,
+    /// Tables that could not be copied together with others.
+    one_by_one: Vec<Table>,
+}
+
+/// How far a worker came with its sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Came {
+    /// To the end of the work.
+    ToTheEnd,
+    /// To a table that failed. The driver loses count of a server's answers when COPY FROM fails before it takes rows, and would take
+    /// the answer to one statement for that to the next: a session in which a COPY failed is not used again.
+    ToAFailure,
 }
 
 impl Worker {
     /// Works until nothing is left to do.
     pub async fn run(self, reader: Session) -> Result<(), Error> {
-        let writer = Loader::open(&self.settings.destination, &self.settings.destination_database).await?;
+        let loader = async || Loader::open(&self.settings.destination, &self.settings.destination_database).await;
+        let writer = loader().await?;
         let statistics = statistics::Reader::new(&reader, reader.version())
             .await
             .map_err(|source| Error::Session { doing: "looking for statistics", source })?;
         let referenced =
             referenced(&writer).await.map_err(|source| Error::Session { doing: "looking for foreign keys", source })?;
-        let attended = [Attended::new(&self.settings.source, &reader), Attended::new(&self.settings.destination, &writer)];
-        let mut sessions = Sessions { reader, writer, statistics, referenced };
-        let activity = Activity::default();
-        attend(&attended, || activity.seen(), self.work(&mut sessions, &activity)).await.unwrap_or(Err(Error::Silent))
+        let mut sessions = Sessions { reader, writer, statistics, referenced, one_by_one: Vec::new() };
+        loop {
+            let attended = [
+                Attended::new(&self.settings.source, &sessions.reader),
+                Attended::new(&self.settings.destination, &sessions.writer),
+            ];
+            let activity = Activity::default();
+            match attend(&attended, || activity.seen(), self.work(&mut sessions, &activity))
+                .await
+                .unwrap_or(Err(Error::Silent))?
+            {
+                Came::ToTheEnd => return Ok(()),
+                Came::ToAFailure => sessions.writer = loader().await?,
+            }
+        }
     }
 
-    async fn work(&self, sessions: &mut Sessions, activity: &Activity) -> Result<(), Error> {
-        while let Some(job) = self.next() {
+    async fn work(&self, sessions: &mut Sessions, activity: &Activity) -> Result<Came, Error> {
+        loop {
+            let job = match sessions.one_by_one.pop() {
+                Some(table) => Job::Table(table),
+                None => match self.next() {
+                    Some(job) => job,
+                    None => break,
+                },
+            };
             match job {
-                Job::Table(table) => self.table(sessions, table, activity).await?,
-                Job::Tables(tables) => self.tables(sessions, tables, activity).await?,
+                Job::Table(table) => {
+                    if self.table(sessions, table, activity).await? == Came::ToAFailure {
+                        return Ok(Came::ToAFailure);
+                    }
+                }
+                Job::Tables(tables) => {
+                    if self.tables(sessions, tables).await? == Came::ToAFailure {
+                        return Ok(Came::ToAFailure);
+                    }
+                }
                 Job::Part(split, range) => {
                     if range.is_first() {
                         self.tell(Event::Started(split.table.clone(), Arc::clone(&split.progress)));
@@ -123,6 +162,7 @@ impl Worker {
                             if first {
                                 self.tell(Event::Failed(split.table.clone(), reason));
                             }
+                            return Ok(Came::ToAFailure);
                         }
                         Err(Failure::Session(error)) => {
                             split.give_up();
@@ -133,10 +173,15 @@ impl Worker {
             }
         }
         // The reader's transaction has nothing to commit, and ending it lets the source's vacuum go on.
-        sessions.reader.batch_execute("ROLLBACK").await.map_err(|source| Error::Session { doing: "ending the snapshot", source })
+        sessions
+            .reader
+            .batch_execute("ROLLBACK")
+            .await
+            .map_err(|source| Error::Session { doing: "ending the snapshot", source })?;
+        Ok(Came::ToTheEnd)
     }
 
-    async fn table(&self, sessions: &mut Sessions, table: Table, activity: &Activity) -> Result<(), Error> {
+    async fn table(&self, sessions: &mut Sessions, table: Table, activity: &Activity) -> Result<Came, Error> {
         let progress = Arc::new(Progress::default());
         activity.now_is(&progress);
         self.tell(Event::Started(table.clone(), Arc::clone(&progress)));
@@ -148,14 +193,15 @@ impl Worker {
             Err(Failure::Table(reason)) => {
                 sessions.roll_back().await?;
                 self.tell(Event::Failed(table, reason));
+                return Ok(Came::ToAFailure);
             }
             Err(Failure::Session(error)) => return Err(error),
         }
-        Ok(())
+        Ok(Came::ToTheEnd)
     }
 
     /// Small tables in one transaction, or if that does not succeed, one by one.
-    async fn tables(&self, sessions: &mut Sessions, tables: Vec<Table>, activity: &Activity) -> Result<(), Error> {
+    async fn tables(&self, sessions: &mut Sessions, tables: Vec<Table>) -> Result<Came, Error> {
         let begun: Vec<(Table, Arc<Progress>)> = tables.into_iter().map(|table| (table, Arc::default())).collect();
         for (table, progress) in &begun {
             self.tell(Event::Started(table.clone(), Arc::clone(progress)));
@@ -171,13 +217,12 @@ impl Worker {
             Err(Failure::Table(reason)) => {
                 tracing::debug!(reason, "copying small tables one by one");
                 sessions.roll_back().await?;
-                for (table, _) in begun {
-                    self.table(sessions, table, activity).await?;
-                }
+                sessions.one_by_one.extend(begun.into_iter().map(|(table, _)| table));
+                return Ok(Came::ToAFailure);
             }
             Err(Failure::Session(error)) => return Err(error),
         }
-        Ok(())
+        Ok(Came::ToTheEnd)
     }
 
     fn next(&self) -> Option<Job> {
@@ -425,10 +470,10 @@ impl Sessions {
             .map_err(|source| Failure::Session(Error::Session { doing: "reading", source }))
     }
 
+    /// Makes the reader ready for another table. The writer's transaction ends with its session.
     async fn roll_back(&self) -> Result<(), Error> {
         let doing = "after a table that failed";
-        self.reader.batch_execute("ROLLBACK TO SAVEPOINT copy").await.map_err(|source| Error::Session { doing, source })?;
-        self.writer.batch_execute("ROLLBACK").await.map_err(|source| Error::Session { doing, source })
+        self.reader.batch_execute("ROLLBACK TO SAVEPOINT copy").await.map_err(|source| Error::Session { doing, source })
     }
 
     /// Whether the table has got another file since the snapshot. TRUNCATE and the rewriting forms of ALTER TABLE make a

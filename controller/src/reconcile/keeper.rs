@@ -159,6 +159,10 @@ impl Keeper {
         self.samples.retain(|name, _| rows.iter().any(|row| row.get::<_, &str>("slot_name") == name));
         let databases: BTreeSet<&str> = slots.iter().map(|effect| effect.database.as_str()).collect();
         for database in databases {
+            if !self.context.board.lock().databases.contains_key(database) {
+                // It is gone from the source, and nothing more is shown of it.
+                continue;
+            }
             let found = worst.get(database).copied();
             self.context.board.database(database, |view| view.wal = found.map(|(kept, _)| kept));
             let Some((kept, effect)) = found else { continue };
