@@ -333,17 +333,13 @@ impl Database {
     }
 
     pub(super) async fn source(&mut self) -> Result<&mut Session, Error> {
-        let session = match self.source.take().filter(|session| !session.is_closed()) {
-            Some(session) => session,
-            None => {
-                let session = self.context.source.connect(&self.name).await?;
-                // Whatever somebody on the source has locked: we look again later, and nobody waits behind us.
-                session
-                    .batch_execute("SET lock_timeout = '5s'")
-                    .await
-                    .map_err(Error::doing("preparing to look at the source"))?;
-                session
-            }
+        let session = if let Some(session) = self.source.take().filter(|session| !session.is_closed()) {
+            session
+        } else {
+            let session = self.context.source.connect(&self.name).await?;
+            // Whatever somebody on the source has locked: we look again later, and nobody waits behind us.
+            session.batch_execute("SET lock_timeout = '5s'").await.map_err(Error::doing("preparing to look at the source"))?;
+            session
         };
         Ok(self.source.insert(session))
     }

@@ -1,5 +1,6 @@
 //! A physical standby of a server.
 
+use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 
@@ -22,7 +23,8 @@ impl Cluster {
         let path = data.join("postgresql.auto.conf");
         let mut conf = format!("\nport = {port}\nunix_socket_directories = '{}'\n", folder.display());
         for (name, value) in settings {
-            conf.push_str(&format!("{name} = '{value}'\n"));
+            // Writing to a String can't fail.
+            let _ = writeln!(conf, "{name} = '{value}'");
         }
         let mut file = OpenOptions::new().append(true).open(&path).doing(|| format!("opening {}", path.display()))?;
         file.write_all(conf.as_bytes()).doing(|| format!("writing {}", path.display()))?;

@@ -80,7 +80,7 @@ impl Writers {
     async fn stop(self) -> Result<Self> {
         match self {
             Self::Writing(ledger) => Ok(Self::Stopped(ledger.stop().await?)),
-            stopped => Ok(stopped),
+            stopped @ Self::Stopped(_) => Ok(stopped),
         }
     }
 }
