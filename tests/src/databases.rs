@@ -28,6 +28,17 @@ pub const WEIRD: Sample =
 pub const NAMES: Sample =
     Sample { sql: include_str!("../databases/names.sql"), writes: include_str!("../databases/names_writes.sql") };
 
+/// Makes so many tables of about 1 MB each in a database.
+pub async fn megabytes(cluster: &Cluster, database: &str, tables: u32) -> Result<()> {
+    let sql = format!(
+        "DO $$ BEGIN FOR n IN 1..{tables} LOOP
+             EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY, t text)', n);
+             EXECUTE format('INSERT INTO t%s SELECT i, repeat(md5(i::text), 32) FROM generate_series(1, 1000) i', n);
+         END LOOP; END $$"
+    );
+    cluster.run(database, &sql).await
+}
+
 impl Sample {
     /// Makes a database of it. `scale` multiplies the rows where the file knows `:scale`.
     pub async fn load(&self, cluster: &Cluster, database: &str, scale: u32) -> Result<()> {

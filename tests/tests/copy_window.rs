@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pg_migrator_tests::controller::Mapping;
-use pg_migrator_tests::databases::SMALL;
+use pg_migrator_tests::databases::{SMALL, megabytes};
 use pg_migrator_tests::pair::{MAPPING, READY_LIMIT, drained};
 use pg_migrator_tests::{Controller, Pair, Result, compare};
 
@@ -52,16 +52,8 @@ async fn nothing_is_copied_before_the_window_opens_and_the_status_says_when_it_d
 async fn a_window_that_closes_ends_the_pass_and_what_was_copied_streams_on() -> Result<()> {
     let pair = Pair::start(15).await?;
     pair.source.run("postgres", "CREATE DATABASE many").await?;
-    // About 1 MB each; at the rate below they take half a second each.
-    pair.source
-        .run(
-            "many",
-            "DO $$ BEGIN FOR n IN 1..40 LOOP
-                 EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY, t text)', n);
-                 EXECUTE format('INSERT INTO t%s SELECT i, repeat(md5(i::text), 32) FROM generate_series(1, 1000) i', n);
-             END LOOP; END $$",
-        )
-        .await?;
+    // At the rate below they take half a second each.
+    megabytes(&pair.source, "many", 40).await?;
     let lines = mapping(&window(0, 12)).line("rate_limit = \"2MB\"");
     let mut controller = Controller::started(&pair.instances().mapping(&lines))?;
     let waiting = "(SELECT waiting_for LIKE 'the copy window%' AND tables_synced > 0 AND tables_synced < tables_total

@@ -26,6 +26,11 @@ const PARTITIONED: &str = "
     CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (10) TO (20);
 ";
 
+/// The source's `ssd` is the destination's `nvme`; the others have the same names.
+fn onto_nvme(pair: &Pair) -> ConfigFile {
+    pair.instances().mapping(&Mapping::new(MAPPING, "erp_old", "erp_new").line("tablespaces = { ssd = \"nvme\" }"))
+}
+
 fn make(cluster: &Cluster, tablespaces: &[&str]) -> Result<()> {
     for name in tablespaces {
         // A directory of the server's own: a tablespace's name is all that matters here.
@@ -57,10 +62,7 @@ async fn arrives_in_its_tablespace(major: u32) -> Result<()> {
         pair.source.run(database, &sql).await?;
         dump_diff::copy_database(&pair.source, &yardstick, database)?;
     }
-    let config = ConfigFile::new()
-        .instance("erp_old", &pair.source)
-        .instance("erp_new", &pair.destination)
-        .mapping(&Mapping::new(MAPPING, "erp_old", "erp_new").line("tablespaces = { ssd = \"nvme\" }"));
+    let config = onto_nvme(&pair);
     let mut controller = Controller::new(&config)?;
     let checked = controller.check().await?;
     assert_eq!(checked.code, 0, "{checked:?}");
@@ -140,10 +142,7 @@ async fn a_tablespace_that_the_mapping_names_must_be_there() -> Result<()> {
     make(&pair.source, &["ssd"])?;
     pair.source.run("postgres", "CREATE DATABASE shop").await?;
     pair.source.run("shop", "CREATE TABLE t (id integer PRIMARY KEY) TABLESPACE ssd").await?;
-    let config = ConfigFile::new()
-        .instance("erp_old", &pair.source)
-        .instance("erp_new", &pair.destination)
-        .mapping(&Mapping::new(MAPPING, "erp_old", "erp_new").line("tablespaces = { ssd = \"nvme\" }"));
+    let config = onto_nvme(&pair);
     let mut controller = Controller::new(&config)?;
     let checked = controller.check().await?;
     assert_eq!(checked.codes("error"), ["tablespace_missing"]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pg_migrator_tests::controller::{CONTROL, Mapping};
-use pg_migrator_tests::databases::SMALL;
+use pg_migrator_tests::databases::{SMALL, megabytes};
 use pg_migrator_tests::pair::{MAPPING, READY_LIMIT, drained};
 use pg_migrator_tests::{Cluster, ConfigFile, Controller, Error, Pair, Result, compare};
 
@@ -116,16 +116,8 @@ async fn a_slot_that_the_source_gave_up_is_refused_by_name_and_a_resync_begins_a
 async fn copying_waits_for_the_stream_while_too_much_is_kept_and_then_goes_on() -> Result<()> {
     let pair = Pair::start(15).await?;
     SMALL.load(&pair.source, "small", 1).await?;
-    // About 1 MB each: at the rate below, half a second.
-    pair.source
-        .run(
-            "small",
-            "DO $$ BEGIN FOR n IN 1..30 LOOP
-                 EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY, t text)', n);
-                 EXECUTE format('INSERT INTO t%s SELECT i, repeat(md5(i::text), 32) FROM generate_series(1, 1000) i', n);
-             END LOOP; END $$",
-        )
-        .await?;
+    // At the rate below they take half a second each.
+    megabytes(&pair.source, "small", 30).await?;
     let mut controller = Controller::started(&guarded(&pair, "slow_down", "rate_limit = \"2MB\""))?;
     let some = "(SELECT tables_in_catchup > 2 FROM migrator.databases)";
     controller.wait_for(&pair.destination, some, READY_LIMIT).await?;

@@ -4,6 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use futures_util::future::poll_fn;
+use postgres_openssl::MakeTlsConnector;
 use secrecy::ExposeSecret as _;
 use tokio::sync::mpsc;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
@@ -238,13 +239,7 @@ impl Endpoint {
 
     async fn open_raw(&self, database: &str, notified: Option<mpsc::UnboundedSender<String>>) -> Result<Session, Error> {
         let mode = tls::effective_mode(&self.instance);
-        let failed = |source| Error::Connect {
-            instance: self.name.clone(),
-            host: self.instance.host.clone(),
-            port: self.instance.port,
-            database: database.to_owned(),
-            source,
-        };
+        let failed = |source| self.no_connection(database, source);
         let mut config = self.driver_config(database);
         if mode == SslMode::Disable {
             config.ssl_mode(tokio_postgres::config::SslMode::Disable);
@@ -258,8 +253,7 @@ impl Endpoint {
                 Err(error) => tracing::debug!(instance = self.name, %error, "no plain connection, trying TLS"),
             }
         }
-        let connector =
-            tls::connector(&self.instance, mode).map_err(|source| Error::Tls { instance: self.name.clone(), source })?;
+        let connector = self.tls_connector(mode)?;
         config.ssl_mode(if mode == SslMode::Prefer {
             tokio_postgres::config::SslMode::Prefer
         } else {
@@ -270,20 +264,13 @@ impl Endpoint {
 
     async fn open_tapped(&self, database: &str, tap: Handle) -> Result<Session, Error> {
         let mode = tls::effective_mode(&self.instance);
-        let failed = |source| Error::Connect {
-            instance: self.name.clone(),
-            host: self.instance.host.clone(),
-            port: self.instance.port,
-            database: database.to_owned(),
-            source,
-        };
+        let failed = |source| self.no_connection(database, source);
         let mut config = self.driver_config(database);
         config.ssl_mode(tokio_postgres::config::SslMode::Require);
         let mut plain = config.clone();
         plain.ssl_negotiation(tokio_postgres::config::SslNegotiation::Direct);
         let without = || connect_with(&plain, Tapped { connector: Plain, handle: tap.clone() }, None);
-        let connector =
-            tls::connector(&self.instance, mode).map_err(|source| Error::Tls { instance: self.name.clone(), source })?;
+        let connector = self.tls_connector(mode)?;
         let with = || connect_with(&config, Tapped { connector, handle: tap.clone() }, None);
         let session = match mode {
             SslMode::Disable => without().await,
@@ -299,6 +286,20 @@ impl Endpoint {
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => with().await,
         };
         Ok(Session { tap: Some(tap.clone()), ..session.map_err(failed)? })
+    }
+
+    fn no_connection(&self, database: &str, source: tokio_postgres::Error) -> Error {
+        Error::Connect {
+            instance: self.name.clone(),
+            host: self.instance.host.clone(),
+            port: self.instance.port,
+            database: database.to_owned(),
+            source,
+        }
+    }
+
+    fn tls_connector(&self, mode: SslMode) -> Result<MakeTlsConnector, Error> {
+        tls::connector(&self.instance, mode).map_err(|source| Error::Tls { instance: self.name.clone(), source })
     }
 
     fn driver_config(&self, database: &str) -> tokio_postgres::Config {
