@@ -14,7 +14,7 @@ use crate::provision::roles::Fate;
 use crate::provision::{carry, control, databases, failure, rehearsal, roles, tablespaces};
 use crate::reconcile::decide::Target;
 use crate::reconcile::{act, admission, fill, observe};
-use crate::stream::Names;
+use crate::stream::{Names, publications};
 
 pub(super) async fn run(config: &Config, as_json: bool) -> Result<Answer, Failure> {
     let mut all = Vec::new();
@@ -219,7 +219,7 @@ impl Check<'_> {
             }
         };
         let placement = definition.as_ref().map(|d| d.placement.clone()).unwrap_or_default();
-        let ours: Vec<String> = names.into_iter().map(|names| names.publication).collect();
+        let ours = publications(&names);
         let policy = self.settings.replica_identity;
         let plan = match act::read_plan(&mut session, database, &ours, one.effects, policy, &placement).await {
             Ok(plan) => Some(plan),

@@ -14,11 +14,13 @@ fn failed(source: tokio_postgres::Error) -> Error {
 
 /// Whether a publication or slot is in the place of ours.
 pub async fn check(source: &Client, database: &str, names: &Names, effects: &[SideEffect]) -> Result<Vec<Finding>, Error> {
+    let inserts = names.inserts();
     let row = source
         .query_one(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = $1) AS publication,
-                    EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = $2) AS slot",
-            &[&names.publication, &names.slot],
+                    EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = $2) AS inserts,
+                    EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = $3) AS slot",
+            &[&names.publication, &inserts, &names.slot],
         )
         .await
         .map_err(failed)?;
@@ -26,6 +28,7 @@ pub async fn check(source: &Client, database: &str, names: &Names, effects: &[Si
     let mut findings = Vec::new();
     for (there, kind, code, what, name) in [
         (row.get("publication"), Kind::Publication, Code::PublicationExists, "publication", &names.publication),
+        (row.get("inserts"), Kind::Publication, Code::PublicationExists, "publication", &inserts),
         (row.get("slot"), Kind::Slot, Code::SlotExists, "slot", &names.slot),
     ] {
         if there && !is_ours(kind, name) {

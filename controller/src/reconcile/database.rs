@@ -22,6 +22,7 @@ use crate::provision::{carry, schema};
 use crate::stream::slot;
 use crate::stream::subscription;
 use crate::stream::{Names, publication, resync};
+use crate::verify;
 
 /// A table that failed is tried again after this long.
 const TABLE_COOLS_FOR: Duration = Duration::from_secs(10);
@@ -83,6 +84,9 @@ pub enum Error {
     /// Taking a table out of its stream.
     #[error(transparent)]
     Resync(#[from] resync::Error),
+    /// Comparing both sides.
+    #[error(transparent)]
+    Verify(#[from] verify::Error),
 }
 
 impl Error {
@@ -124,6 +128,8 @@ pub struct Database {
     /// Since when the standby is not read from, because it could not be.
     pub(super) without_standby_since: Option<Instant>,
     pub(super) beside: super::beside::Keeper,
+    pub(super) prover: super::prove::Prover,
+    pub(super) searcher: super::missing::Searcher,
     /// Tables that were taken out of their streams, by the ledger.
     pub(super) detached: Vec<Detached>,
     /// Streams that fail, nobody knows at what.
@@ -177,6 +183,8 @@ impl Database {
             watcher: Watcher::default(),
             without_standby_since: None,
             beside: super::beside::Keeper::default(),
+            prover: super::prove::Prover::default(),
+            searcher: super::missing::Searcher::default(),
             detached: Vec::new(),
             riddles: HashMap::new(),
         }
@@ -383,6 +391,7 @@ impl Database {
             let paused = *self.mode.borrow() == Mode::Paused;
             if self.in_step && self.finished && !paused && context.holds.borrow().of(&self.name).is_none() {
                 self.keep_beside();
+                self.keep_proving().await?;
             }
             if uncopied > 0 && hold.is_none() && !paused {
                 return Ok(());
@@ -396,6 +405,7 @@ impl Database {
                 return Ok(());
             }
             self.show_riddles();
+            self.keep_searching();
             if let Outcome::Unsafe(stream) = outcome {
                 return self.leave_binary(stream).await;
             }
@@ -415,6 +425,7 @@ impl Database {
                 () = tokio::time::sleep(context.tick) => {}
                 _ = self.mode.changed() => return Ok(()),
                 copied = self.beside.ended() => self.note_beside(copied),
+                compared = self.prover.ended() => self.note_comparison(&compared),
             }
         }
     }
