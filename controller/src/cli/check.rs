@@ -248,7 +248,8 @@ impl Check<'_> {
                 && let Some(plan) = &plan
             {
                 let scratch = format!("pg_migrator_rehearsal_{}_{}", self.name, one.oid);
-                match rehearsal::rehearse(&self.destination, destination, &scratch, definition, plan, one.roles_to_come).await {
+                let (source, roles) = (&self.source, one.roles_to_come);
+                match rehearsal::rehearse(source, &self.destination, destination, &scratch, definition, plan, roles).await {
                     Ok(found) => findings = failure::merged(findings, found),
                     Err(error) => findings.push(failed(Code::CheckFailed, database, &error)),
                 }

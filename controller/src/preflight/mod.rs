@@ -12,6 +12,7 @@ mod destination_databases;
 mod event_triggers;
 mod extensions;
 mod locale;
+mod money;
 mod names;
 mod not_replicated;
 mod privileges;
@@ -148,6 +149,7 @@ pub async fn database(source: &Session, destination: &Client, definition: &Defin
     let name = definition.name.as_str();
     let mut all = Gathered { database: name, findings: Vec::new() };
     all.add(locale::check(destination, definition).await);
+    all.add(money::check(source, destination, definition).await);
     all.add(collations::check(source, destination, definition).await);
     all.add(privileges::database(source, name).await);
     all.add(row_security::check(source, name).await);

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 
 use super::before_data::before_data;
+use super::bodies;
 use super::databases::{self, Definition};
 use super::failure::Failures;
 use super::schema;
@@ -37,8 +38,10 @@ pub enum Error {
 const SECTIONS: [Section; 4] = [Section::BeforeData, Section::AfterData, Section::AfterStreaming, Section::AtCutover];
 
 /// Executes `plan` in a scratch database named `scratch`, which an interrupted rehearsal may have left. Roles that are
-/// still to be made (`roles_to_come`) are missing for it, and that is no finding.
+/// still to be made (`roles_to_come`) are missing for it, and that is no finding. What is built is asked whether the bodies of its
+/// functions mean anything there; the source, which is asked about those that don't, is only read.
 pub async fn rehearse(
+    source: &Endpoint,
     destination: &Endpoint,
     maintenance: &Session,
     scratch: &str,
@@ -55,15 +58,26 @@ pub async fn rehearse(
     let row = maintenance.query_one("SELECT current_user::text", &[]).await.map_err(failed("made"))?;
     let definition = Definition { owner: row.get(0), ..definition.clone() };
     maintenance.batch_execute(&databases::create(&definition, scratch)).await.map_err(failed("made"))?;
-    let outcome = execute(destination, scratch, plan).await;
+    let outcome = match execute(destination, scratch, plan).await {
+        Ok((failures, session)) => {
+            let bodies = bodies::findings(source, &session, &definition.name, &definition.settings).await;
+            Ok((failures, bodies))
+        }
+        Err(error) => Err(error),
+    };
     maintenance.batch_execute(&drop_it).await.map_err(failed("dropped"))?;
-    let mut failures = outcome?;
+    let (mut failures, bodies) = outcome?;
     let missing: BTreeSet<String> = roles_to_come.iter().map(|role| format!("role \"{role}\" does not exist")).collect();
     failures.forgive(|reason| missing.iter().any(|missing| reason.starts_with(missing)));
-    Ok(SECTIONS.iter().flat_map(|&section| failures.findings(&definition.name, &plan.statements, section)).collect())
+    let sections = SECTIONS.iter().flat_map(|&section| failures.findings(&definition.name, &plan.statements, section));
+    let mut findings: Vec<Finding> = sections.collect();
+    // What can't be judged hides nothing else.
+    findings.extend(bodies.unwrap_or_else(|error| vec![bodies::not_judged(&definition.name, &error)]));
+    Ok(findings)
 }
 
-async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<Failures, schema::Error> {
+/// Executes the plan. Gives the session that it began with: one opened now would run what the source has for logins (17+).
+async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<(Failures, Session), schema::Error> {
     // A subscription would keep its database from being dropped, and needs nothing that could fail.
     let subscribes = |s: &Statement| s.object.class == "subscription";
     let statements: Cow<'_, [Statement]> = if plan.statements.iter().any(subscribes) {
@@ -74,7 +88,6 @@ async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<F
     };
     let session = schema::session(destination, scratch).await?;
     let mut failures = before_data(&[&session], scratch, &statements, |_| {}).await?;
-    drop(session);
     for &section in &SECTIONS[1..] {
         let (signals, mut signalled) = mpsc::unbounded_channel();
         for table in statements.iter().filter_map(|s| s.table) {
@@ -84,5 +97,5 @@ async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<F
         let _ = signals.send(schema::Signal::CopyOver);
         schema::build(destination, scratch, &statements, section, 1, &mut signalled, &mut failures, |_| {}).await?;
     }
-    Ok(failures)
+    Ok((failures, session))
 }
