@@ -44,6 +44,8 @@ enum Kind {
     Tables,
     /// Small statements that may touch anything: one session at a time, so that they do not collide.
     Global,
+    /// What could wait for its own section: only what would leave a session idle otherwise.
+    Early,
 }
 
 /// The statements that are still to be run.
@@ -61,8 +63,12 @@ pub struct Queue {
     tables: BTreeSet<(u32, usize)>,
     global: BTreeSet<usize>,
     global_runs: bool,
+    /// What may run early, with the tables that it reads; nothing to read where a key is only made.
+    is_early: HashMap<usize, Vec<u32>>,
+    /// What may run early now, least to read first: validating keeps others from making.
+    early: BTreeSet<(i64, usize)>,
     waiting: usize,
-    running: usize,
+    running: Vec<Kind>,
     batches: bool,
     copy_over: bool,
 }
@@ -88,8 +94,10 @@ impl Queue {
             tables: BTreeSet::new(),
             global: BTreeSet::new(),
             global_runs: false,
+            is_early: HashMap::new(),
+            early: BTreeSet::new(),
             waiting: 0,
-            running: 0,
+            running: Vec::new(),
             batches,
             copy_over: false,
         };
@@ -112,6 +120,42 @@ impl Queue {
         }
         queue.waiting = ours.len();
         queue
+    }
+
+    /// Adds foreign keys of a later section, to be made while sessions would be idle otherwise: each when both its tables are copied and
+    /// nothing else is to be done about them, so that no session waits for another's lock. What is not taken stays for its section.
+    #[must_use]
+    pub fn with_early(mut self, statements: &[Statement], early: &[usize], finished: &HashSet<usize>) -> Self {
+        let early: Vec<usize> = early.iter().copied().filter(|i| !finished.contains(i)).collect();
+        // What else there is to do about these tables.
+        let mut about: HashMap<u32, Vec<usize>> =
+            early.iter().filter_map(|i| statements[*i].between).flatten().map(|t| (t, Vec::new())).collect();
+        for (i, table) in self.table_of.iter().enumerate() {
+            if let (Some(_), Some(list)) = (self.blockers[i], table.and_then(|table| about.get_mut(&table))) {
+                list.push(i);
+            }
+        }
+        for &i in &early {
+            let Some([table, referenced]) = statements[i].between else { continue };
+            let tables = if table == referenced { vec![table] } else { vec![table, referenced] };
+            let mut blockers = 0;
+            for table in tables {
+                self.by_table.entry(table).or_default().push(i);
+                blockers += 1;
+                for &before in &about[&table] {
+                    self.dependents.entry(before).or_default().push(i);
+                    blockers += 1;
+                }
+            }
+            // The key that it validates.
+            for before in statements[i].needs().filter(|before| self.is_early.contains_key(before)) {
+                self.dependents.entry(before).or_default().push(i);
+                blockers += 1;
+            }
+            self.blockers[i] = Some(blockers);
+            self.is_early.insert(i, if statements[i].makes() { Vec::new() } else { vec![table, referenced] });
+        }
+        self
     }
 
     /// Takes note of what happened to the copy.
@@ -145,6 +189,11 @@ impl Queue {
         let Some(count) = self.blockers[i] else { return };
         self.blockers[i] = Some(count - 1);
         if count > 1 {
+            return;
+        }
+        if let Some(tables) = self.is_early.get(&i) {
+            let bytes = tables.iter().filter_map(|table| self.bytes.get(table)).sum();
+            self.early.insert((bytes, i));
             return;
         }
         match self.table_of[i] {
@@ -186,7 +235,7 @@ impl Queue {
             }
             (batch, Kind::Tables)
         } else if self.global.is_empty() || (self.batches && self.global_runs) {
-            return None;
+            return self.take_early();
         } else {
             let count = if self.batches { BATCH } else { 1 };
             let mut batch = Vec::new();
@@ -202,15 +251,28 @@ impl Queue {
             self.blockers[i] = None;
         }
         self.waiting -= statements.len();
-        self.running += 1;
+        self.running.push(kind);
         let nothing_else = kind == Kind::Heavy && self.copy_over && self.heavy.is_empty() && self.waiting == 0;
-        let helpers = if nothing_else { workers.saturating_sub(self.running) } else { 0 };
+        let helpers = if nothing_else { workers.saturating_sub(self.running.len()) } else { 0 };
         Some(Work { statements, kind, helpers })
+    }
+
+    /// Takes something early, as long as others have something to do: the stream waits for one of them at most.
+    fn take_early(&mut self) -> Option<Work> {
+        if self.copy_over && self.waiting == 0 && !self.running.contains(&Kind::Heavy) {
+            return None;
+        }
+        let (_, i) = self.early.pop_first()?;
+        self.blockers[i] = None;
+        self.running.push(Kind::Early);
+        Some(Work { statements: vec![i], kind: Kind::Early, helpers: 0 })
     }
 
     /// The work is done, well or not: what waited for it may go on.
     pub fn finish(&mut self, work: &Work) {
-        self.running -= 1;
+        if let Some(at) = self.running.iter().position(|kind| *kind == work.kind) {
+            self.running.swap_remove(at);
+        }
         if work.kind == Kind::Global {
             self.global_runs = false;
         }
@@ -245,6 +307,7 @@ mod tests {
             part: Part::Create,
             section: Section::AfterData,
             table,
+            between: None,
             done_when: None,
             undo: None,
             after: after.into(),
@@ -322,6 +385,50 @@ mod tests {
         assert_eq!(first.helpers, 0, "another table may come");
         queue.note(&Signal::CopyOver);
         assert_eq!(queue.take(4).expect("its table is there").helpers, 2, "four, less two that run");
+    }
+
+    /// A key of table 1, its validation, and an index of each of two tables.
+    fn with_foreign_key() -> Vec<Statement> {
+        let between = Some([1, 2]);
+        let making = Statement { between, section: Section::AfterStreaming, ..statement(None, &[1]) };
+        let validating = Statement { part: Part::Validate, after: [2].into(), ..making.clone() };
+        vec![statement(Some(1), &[]), statement(Some(2), &[]), making, validating]
+    }
+
+    #[test]
+    fn a_foreign_key_is_made_when_its_tables_are_done_and_a_session_would_be_idle() {
+        let statements = with_foreign_key();
+        let mut queue = Queue::new(&statements, 0..2, &HashSet::new(), true).with_early(&statements, &[2, 3], &HashSet::new());
+        queue.note(&copied(1, LARGE));
+        queue.note(&copied(2, LARGE));
+        let (first, second) = (queue.take(4).expect("an index"), queue.take(4).expect("another"));
+        queue.finish(&first);
+        assert_eq!(queue.take(4), None, "the other table's index is still being built");
+        queue.finish(&second);
+        let making = queue.take(4).expect("both tables are done");
+        assert_eq!(making.statements, [2]);
+        assert_eq!(queue.take(4), None, "it is still being made");
+        queue.finish(&making);
+        assert_eq!(queue.take(4).expect("it is made").statements, [3]);
+        assert!(queue.is_empty(), "nobody waits for what is early");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_foreign_key_at_the_end() {
+        let mut statements = with_foreign_key();
+        statements.push(statement(Some(3), &[]));
+        let mut queue =
+            Queue::new(&statements, [0, 1, 4], &HashSet::new(), true).with_early(&statements, &[2, 3], &HashSet::from([2]));
+        for (table, bytes) in [(1, LARGE), (2, LARGE), (3, 3 * LARGE)] {
+            queue.note(&copied(table, bytes));
+        }
+        queue.note(&Signal::CopyOver);
+        let running: Vec<Work> = std::iter::from_fn(|| queue.take(4)).collect();
+        assert_eq!(running.iter().map(|work| work.statements[0]).collect::<Vec<_>>(), [4, 1, 0]);
+        queue.finish(&running[1]);
+        queue.finish(&running[2]);
+        queue.finish(&running[0]);
+        assert_eq!(queue.take(4), None, "the stream may begin: nothing else is left to do");
     }
 
     #[test]

@@ -82,7 +82,8 @@ async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<F
             let _ = signals.send(schema::Signal::TableCopied { table, bytes: 0 });
         }
         let _ = signals.send(schema::Signal::CopyOver);
-        schema::build(destination, scratch, &statements, section, 1, &mut signalled, &mut failures, |_| {}).await?;
+        let build = schema::Build { destination, database: scratch, statements: &statements, section, workers: 1, early: &[] };
+        schema::build(build, &mut signalled, &mut failures, |_| {}).await?;
     }
     Ok(failures)
 }

@@ -31,6 +31,8 @@ const TABLE_COOLS_AT_MOST: Duration = Duration::from_hours(1);
 const FAILING_IS_AN_ERROR_AFTER: Duration = Duration::from_mins(1);
 /// A refused database is looked at again after this long.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
+/// How long a stream that is not in step yet is left alone at first.
+const SHORTEST_NAP: Duration = Duration::from_millis(50);
 
 /// Why a step did not succeed. The loop tells it, waits and looks again.
 #[derive(Debug, thiserror::Error)]
@@ -357,6 +359,8 @@ impl Database {
     async fn watch(&mut self, subscriptions: &[u32], uncopied: usize) -> Result<(), Error> {
         let context = self.context.clone();
         let names = self.names.clone();
+        // A stream that has just begun, without a backlog, is in step within a moment.
+        let mut nap = SHORTEST_NAP;
         loop {
             let hold = context.holds.borrow().of(&self.name).filter(|_| uncopied > 0).map(str::to_owned);
             let phase = if hold.is_some() { Phase::Copying } else { super::watch::phase(self.in_step, self.finished) };
@@ -411,8 +415,9 @@ impl Database {
             if cooled && !paused && hold.is_none() {
                 return Ok(());
             }
+            nap = if self.in_step { context.tick } else { (nap * 2).min(context.tick) };
             tokio::select! {
-                () = tokio::time::sleep(context.tick) => {}
+                () = tokio::time::sleep(nap) => {}
                 _ = self.mode.changed() => return Ok(()),
                 copied = self.beside.ended() => self.note_beside(copied),
             }

@@ -142,9 +142,9 @@ async fn ours(pair: &Pair) -> Result<(Duration, Duration, Duration, usize)> {
             let _ = sender.send(schema::Signal::TableCopied { table, bytes: 0 });
         }
         let _ = sender.send(schema::Signal::CopyOver);
-        schema::build(&endpoint, "ours", &plan.statements, section, WORKERS, &mut receiver, &mut failures, |_| {})
-            .await
-            .map_err(|error| failed("building", &error))?;
+        let (destination, statements) = (&endpoint, &plan.statements);
+        let build = schema::Build { destination, database: "ours", statements, section, workers: WORKERS, early: &[] };
+        schema::build(build, &mut receiver, &mut failures, |_| {}).await.map_err(|error| failed("building", &error))?;
     }
     let sections = [Section::BeforeData, Section::AfterData, Section::AfterStreaming];
     let findings: Vec<_> = sections.iter().flat_map(|&s| failures.findings("ours", &plan.statements, s)).collect();
