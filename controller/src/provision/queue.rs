@@ -22,6 +22,8 @@ pub enum Signal {
 
 /// Building an index of a table below this size takes no longer than a few round trips.
 const SMALL: i64 = 2 << 20;
+/// Validating a foreign key takes as long as building an index of so much less than both its tables.
+const VALIDATION: i64 = 4;
 /// What runs in one transaction: so many statements, on so many bytes of tables. Larger ones leave other sessions idle.
 const BATCH: usize = 100;
 const BATCH_BYTES: i64 = 16 << 20;
@@ -44,7 +46,7 @@ enum Kind {
     Tables,
     /// Small statements that may touch anything: one session at a time, so that they do not collide.
     Global,
-    /// What could wait for its own section: only what would leave a session idle otherwise.
+    /// What could wait for its own section.
     Early,
 }
 
@@ -65,8 +67,8 @@ pub struct Queue {
     global_runs: bool,
     /// What may run early, with the tables that it reads; nothing to read where a key is only made.
     is_early: HashMap<usize, Vec<u32>>,
-    /// What may run early now, least to read first: validating keeps others from making.
-    early: BTreeSet<(i64, usize)>,
+    /// What may run early now, with its weight.
+    early: BinaryHeap<(i64, Reverse<usize>)>,
     waiting: usize,
     running: Vec<Kind>,
     batches: bool,
@@ -95,7 +97,7 @@ impl Queue {
             global: BTreeSet::new(),
             global_runs: false,
             is_early: HashMap::new(),
-            early: BTreeSet::new(),
+            early: BinaryHeap::new(),
             waiting: 0,
             running: Vec::new(),
             batches,
@@ -122,7 +124,7 @@ impl Queue {
         queue
     }
 
-    /// Adds foreign keys of a later section, to be made while sessions would be idle otherwise: each when both its tables are copied and
+    /// Adds foreign keys of a later section, to be made while there is other work, so that no session is idle at its end: each when both its tables are copied and
     /// nothing else is to be done about them, so that no session waits for another's lock. What is not taken stays for its section.
     #[must_use]
     pub fn with_early(mut self, statements: &[Statement], early: &[usize], finished: &HashSet<usize>) -> Self {
@@ -192,8 +194,10 @@ impl Queue {
             return;
         }
         if let Some(tables) = self.is_early.get(&i) {
-            let bytes = tables.iter().filter_map(|table| self.bytes.get(table)).sum();
-            self.early.insert((bytes, i));
+            let bytes: i64 = tables.iter().filter_map(|table| self.bytes.get(table)).sum();
+            // A key is made in no time, and can then be validated.
+            let weight = if tables.is_empty() { i64::MAX } else { bytes / VALIDATION };
+            self.early.push((weight, Reverse(i)));
             return;
         }
         match self.table_of[i] {
@@ -218,6 +222,9 @@ impl Queue {
 
     /// Takes what a free session is to do next, out of `workers` sessions altogether: what takes longest first.
     pub fn take(&mut self, workers: usize) -> Option<Work> {
+        if self.early_is_longest() {
+            return self.take_early();
+        }
         let (statements, kind) = if let Some((_, Reverse(i))) = self.heavy.pop() {
             (vec![i], Kind::Heavy)
         } else if !self.tables.is_empty() {
@@ -257,12 +264,18 @@ impl Queue {
         Some(Work { statements, kind, helpers })
     }
 
-    /// Takes something early, as long as others have something to do: the stream waits for one of them at most.
+    /// Whether something early takes longer than anything else that is to be done now.
+    fn early_is_longest(&self) -> bool {
+        let heaviest = self.heavy.peek().map_or(0, |(weight, _)| *weight);
+        self.waiting > 0 && self.early.peek().is_some_and(|(weight, _)| *weight > heaviest)
+    }
+
+    /// Takes something early, as long as others have something to do: when they are done, the stream is not to wait for more.
     fn take_early(&mut self) -> Option<Work> {
         if self.copy_over && self.waiting == 0 && !self.running.contains(&Kind::Heavy) {
             return None;
         }
-        let (_, i) = self.early.pop_first()?;
+        let (_, Reverse(i)) = self.early.pop()?;
         self.blockers[i] = None;
         self.running.push(Kind::Early);
         Some(Work { statements: vec![i], kind: Kind::Early, helpers: 0 })
@@ -396,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_key_is_made_when_its_tables_are_done_and_a_session_would_be_idle() {
+    fn a_foreign_key_is_made_as_soon_as_its_tables_are_done() {
         let statements = with_foreign_key();
         let mut queue = Queue::new(&statements, 0..2, &HashSet::new(), true).with_early(&statements, &[2, 3], &HashSet::new());
         queue.note(&copied(1, LARGE));
@@ -414,6 +427,24 @@ mod tests {
     }
 
     #[test]
+    fn a_foreign_key_that_takes_longer_comes_before_the_rest() {
+        let mut statements = with_foreign_key();
+        statements.push(statement(Some(3), &[]));
+        statements.push(statement(Some(4), &[]));
+        let mut queue =
+            Queue::new(&statements, [0, 1, 4, 5], &HashSet::new(), true).with_early(&statements, &[2, 3], &HashSet::from([2]));
+        for (table, bytes) in [(1, LARGE), (2, LARGE), (3, LARGE / 4), (4, 10)] {
+            queue.note(&copied(table, bytes));
+        }
+        queue.note(&Signal::CopyOver);
+        let (first, second) = (queue.take(2).expect("an index"), queue.take(2).expect("another"));
+        queue.finish(&first);
+        queue.finish(&second);
+        let order: Vec<Vec<usize>> = std::iter::from_fn(|| queue.take(2)).map(|work| work.statements).collect();
+        assert_eq!(order, [vec![3], vec![4], vec![5]]);
+    }
+
+    #[test]
     fn nobody_waits_for_a_foreign_key_at_the_end() {
         let mut statements = with_foreign_key();
         statements.push(statement(Some(3), &[]));
@@ -424,7 +455,7 @@ mod tests {
         }
         queue.note(&Signal::CopyOver);
         let running: Vec<Work> = std::iter::from_fn(|| queue.take(4)).collect();
-        assert_eq!(running.iter().map(|work| work.statements[0]).collect::<Vec<_>>(), [4, 1, 0]);
+        assert_eq!(running.iter().map(|work| work.statements[0]).collect::<Vec<_>>(), [4, 0, 1]);
         queue.finish(&running[1]);
         queue.finish(&running[2]);
         queue.finish(&running[0]);

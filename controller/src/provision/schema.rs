@@ -1,7 +1,7 @@
 //! Executing a plan: sessions for DDL, and what comes after the data, as a graph on several of them.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -194,7 +194,7 @@ pub struct Build<'a> {
     pub section: Section,
     /// On so many sessions.
     pub workers: usize,
-    /// Foreign keys of a later section, for sessions that would be idle otherwise. One that fails now is left to its section.
+    /// Foreign keys of a later section that may be made beside this one. One that fails now is left to its section.
     pub early: &'a [usize],
 }
 
@@ -216,7 +216,7 @@ pub async fn build(
     let mut queue = Queue::new(statements, selected, &finished, batches).with_early(statements, early, &finished);
     let mut idle = vec![first];
     let mut sessions = 1;
-    let mut tasks: JoinSet<(Session, Work, Option<Vec<Outcome>>)> = JoinSet::new();
+    let mut tasks: JoinSet<(Session, Work, Instant, Option<Vec<Outcome>>)> = JoinSet::new();
     loop {
         while !idle.is_empty() || sessions < workers {
             let Some(work) = queue.take(workers) else { break };
@@ -237,8 +237,9 @@ pub async fn build(
             tasks.spawn(
                 async move {
                     let attended = [Attended::new(&endpoint, &session)];
+                    let begun = Instant::now();
                     let outcomes = attend(&attended, || 0, execute(&session, &sql, work.helpers)).await;
-                    (session, work, outcomes)
+                    (session, work, begun, outcomes)
                 }
                 .in_current_span(),
             );
@@ -252,7 +253,11 @@ pub async fn build(
         }
         tokio::select! {
             Some(result) = tasks.join_next(), if !tasks.is_empty() => {
-                let (session, work, outcomes) = result?;
+                let (session, work, begun, outcomes) = result?;
+                if let Some(first) = work.statements.first() {
+                    let (took, statements, first) = (begun.elapsed(), work.statements.len(), &statements[*first].object);
+                    tracing::debug!(?took, statements, %first, "built");
+                }
                 let Some(outcomes) = outcomes else { return Err(Error::Silent { database: database.to_owned() }) };
                 idle.push(session);
                 for (index, outcome) in outcomes {
