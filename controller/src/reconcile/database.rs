@@ -385,7 +385,8 @@ impl Database {
                 .map_err(Error::doing(doing))?;
             self.in_step = self.watcher.in_step();
             let paused = *self.mode.borrow() == Mode::Paused;
-            if self.in_step && self.finished && !paused && context.holds.borrow().of(&self.name).is_none() {
+            let alone = paused || self.watcher.leaves_alone() || context.holds.borrow().of(&self.name).is_some();
+            if self.in_step && self.finished && !alone {
                 self.keep_beside();
             }
             if uncopied > 0 && hold.is_none() && !paused {

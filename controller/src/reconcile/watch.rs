@@ -34,6 +34,8 @@ pub struct Watcher {
     ticks: u64,
     /// Slow looks that are still to be taken.
     slow_looks_due: u64,
+    /// A backlog is being drained, and has not been for long.
+    leaves_alone: bool,
     clock: Clock,
     /// The marker that has not come through yet: its end, and when it was emitted.
     marker: Option<(Lsn, Instant)>,
@@ -204,8 +206,8 @@ impl Watcher {
         self.note_lag(now, lag.bytes, context.settings.max_lag_bytes);
         self.note_errors(now, workers.errors());
         // A backlog has the servers to itself for a while.
-        let is_behind = lag.bytes > context.settings.max_lag_bytes && self.slow_looks_due <= SLOW_LOOKS_PUT_OFF;
-        let slow = self.slow_looks_due > 0 && !is_behind;
+        self.leaves_alone = lag.bytes > context.settings.max_lag_bytes && self.slow_looks_due <= SLOW_LOOKS_PUT_OFF;
+        let slow = self.slow_looks_due > 0 && !self.leaves_alone;
         if slow {
             self.slow_looks_due = 0;
         }
@@ -302,6 +304,11 @@ impl Watcher {
             return Ok(Outcome::InStep);
         }
         Ok(Outcome::Same)
+    }
+
+    /// Whether whatever can wait is to wait for a backlog.
+    pub fn leaves_alone(&self) -> bool {
+        self.leaves_alone
     }
 
     /// Whether every attached table is in step, as of the last look.
