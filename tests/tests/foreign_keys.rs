@@ -57,7 +57,7 @@ async fn they_are_validated_before_the_stream_begins_where_one_pass_brings_both_
     // The one that does not hold is told, once, and nothing else is.
     let told = "(SELECT string_agg(object, ' ' ORDER BY object) LIKE '%broken_parent%'
                  FROM migrator.findings WHERE severity = 'error' AND resolved_at IS NULL)";
-    controller.wait_for(&pair.destination, told, Duration::from_secs(60)).await?;
+    controller.wait_for(&pair.destination, told, Duration::from_mins(1)).await?;
     pair.source.run("keys", WRITE).await?;
     let count = "SELECT count(*) FROM migrator.findings WHERE severity = 'error' AND resolved_at IS NULL";
     assert_eq!(pair.destination.value("migrator", count).await?, "1", "{}", controller.log_end());

@@ -108,7 +108,7 @@ impl Database {
         let section = Section::AfterData;
         let early: Vec<usize> =
             (0..plan.statements.len()).filter(|i| shows_one_state(&plan.statements[*i], &settings.subscriptions)).collect();
-        let build = schema::Build {
+        let work = schema::Build {
             destination: &context.destination,
             database: &name,
             statements: &plan.statements,
@@ -116,7 +116,7 @@ impl Database {
             workers: builders,
             early: &early,
         };
-        let building = schema::build(build, &mut signalled, &mut failures, done);
+        let building = schema::build(work, &mut signalled, &mut failures, done);
         let working = async { tokio::join!(copying, handling, building) };
         let (copied, (), built) = tokio::select! {
             ended = working => ended,
