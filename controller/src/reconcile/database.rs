@@ -128,6 +128,8 @@ pub struct Database {
     pub(super) beside: super::beside::Keeper,
     /// Tables that were taken out of their streams, by the ledger.
     pub(super) detached: Vec<Detached>,
+    /// Subscriptions of ours that are in a database of this name and are of none of its streams: those of a former one.
+    pub(super) former: Vec<String>,
     /// Streams that fail, nobody knows at what.
     pub(super) riddles: HashMap<usize, Riddle>,
 }
@@ -142,14 +144,25 @@ pub(super) struct Failed {
 /// What failed, and is left alone for a while.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cooling {
-    pub(super) since: Instant,
-    pub(super) tries: u32,
+    /// None when it is to be tried at once.
+    since: Option<Instant>,
+    tries: u32,
 }
 
 impl Cooling {
-    pub(super) fn is_cooling(&self) -> bool {
+    /// After a failure, `before` being what it was after the one before it.
+    pub(super) fn after(before: Option<Self>) -> Self {
+        Self { since: Some(Instant::now()), tries: before.map_or(0, |before| before.tries) + 1 }
+    }
+
+    pub(super) fn is_cooling(self) -> bool {
         let pause = TABLE_COOLS_FOR.saturating_mul(1 << self.tries.saturating_sub(1).min(16)).min(TABLE_COOLS_AT_MOST);
-        self.since.elapsed() < pause
+        self.since.is_some_and(|since| since.elapsed() < pause)
+    }
+
+    /// Somebody asks for another try.
+    pub(super) fn end(&mut self) {
+        self.since = None;
     }
 }
 
@@ -180,6 +193,7 @@ impl Database {
             without_standby_since: None,
             beside: super::beside::Keeper::default(),
             detached: Vec::new(),
+            former: Vec::new(),
             riddles: HashMap::new(),
         }
     }

@@ -126,8 +126,8 @@ impl Database {
         drop((permits, build_permits));
         self.source = observer;
         for (oid, finding) in failed {
-            let tries = self.failed.get(&oid).map_or(0, |f| f.cooling.tries) + 1;
-            self.failed.insert(oid, Failed { cooling: Cooling { since: Instant::now(), tries }, finding });
+            let cooling = Cooling::after(self.failed.get(&oid).map(|f| f.cooling));
+            self.failed.insert(oid, Failed { cooling, finding });
         }
         self.show_failed();
         if let (Some(_), None, Err(error)) = (&settings.standby, &without_standby, &copied) {

@@ -76,8 +76,6 @@ pub struct Stream<'a> {
 pub enum Outcome {
     /// As before.
     Same,
-    /// Every table has come into step.
-    InStep,
     /// Something is no longer as it should be: observe anew.
     Changed,
     /// This stream's tables can't travel in binary form any more, and do.
@@ -212,8 +210,8 @@ impl Watcher {
             self.slow_looks_due = 0;
         }
 
-        let was_in_step = self.in_step();
-        if slow || !was_in_step || self.states.is_empty() {
+        let look_at_tables = slow || !self.in_step() || self.states.is_empty();
+        if look_at_tables {
             let mut states = HashMap::new();
             for subscription in subscriptions {
                 states.extend(subscription::tables(destination, *subscription).await?);
@@ -240,7 +238,6 @@ impl Watcher {
             tables_ready: self.states.values().filter(|s| **s == TableState::Ready).count(),
             tables_not_ready: Vec::new(),
             slot_active: active,
-            slot_lost: false,
             worker_running: workers.0.iter().all(|w| w.running),
             recent_error: self.recent_error.as_ref().map(|(_, text)| text.clone()),
             marker_age: self.marker_through.map(|t| now.duration_since(t)),
@@ -263,7 +260,8 @@ impl Watcher {
                     tables.iter().filter(|t| view.tables.contains_key(&(t.schema.clone(), t.name.clone()))).cloned().collect();
                 view.set_tables(&carried);
             }
-            for ((schema, name), state) in &self.states {
+            // Those of a whole database: only when they were looked at.
+            for ((schema, name), state) in self.states.iter().filter(|_| look_at_tables) {
                 view.set_stage(
                     schema,
                     name,
@@ -292,16 +290,15 @@ impl Watcher {
                 .collect();
             facts.beside.clone_from(&view.beside);
             view.lag = Some(lag);
-            view.sequences.clone_from(&self.sequences);
+            if view.sequences != self.sequences {
+                view.sequences.clone_from(&self.sequences);
+            }
             view.checks = readiness::checks(&facts);
             view.believe_until = Some(Instant::now() + (context.tick * 3).max(Duration::from_secs(10)));
         });
         context.board.set_findings(database, "missing rows", workers.missing_rows(context, database, names, subscriptions));
         if let Some(stream) = self.failing_stream(&workers, subscriptions) {
             return Ok(Outcome::Failing(stream));
-        }
-        if self.in_step() && !was_in_step {
-            return Ok(Outcome::InStep);
         }
         Ok(Outcome::Same)
     }
