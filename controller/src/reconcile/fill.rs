@@ -377,3 +377,32 @@ pub(super) async fn telling_blockers<T>(
         () = observer => unreachable!("the observer never ends"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::ObjectName;
+    use crate::plan::draft::Part;
+
+    #[test]
+    fn a_foreign_key_between_two_passes_or_two_streams_waits_for_both() {
+        let statement = |between| Statement {
+            sql: String::new(),
+            secret: None,
+            object: ObjectName { class: "constraint", schema: String::new(), parent: String::new(), name: String::new() },
+            part: Part::Create,
+            section: Section::AfterStreaming,
+            table: None,
+            between,
+            done_when: None,
+            undo: None,
+            after: Box::default(),
+        };
+        // Tables 1 and 2 come through stream 7, table 3 through another; table 4 was attached earlier.
+        let subscriptions = HashMap::from([(1, 7), (2, 7), (3, 8)]);
+        let one_state = |between| shows_one_state(&statement(between), &subscriptions);
+        assert!(one_state(Some([1, 2])) && one_state(Some([1, 1])));
+        assert!(!one_state(Some([1, 3])) && !one_state(Some([1, 4])) && !one_state(Some([4, 1])) && !one_state(Some([4, 4])));
+        assert!(!one_state(None));
+    }
+}
