@@ -1,24 +1,45 @@
 -- The tables that hold rows which logical replication carries: ordinary tables and leaf partitions, permanent, not an
 -- extension's own. Runs on every version from 10 on, in psql as it stands.
 -- attgenerated came with 12: read through to_jsonb, which gives null where a column is not there.
-WITH used AS (
+WITH RECURSIVE used AS (
     SELECT DISTINCT g.atttypid AS oid
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute g ON g.attrelid = c.oid
     WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND g.attnum > 0 AND NOT g.attisdropped
+), made_of AS (
+    -- What comparing a type comes down to: a domain's base type, an array's elements, a composite type's columns, however deep.
+    SELECT oid, oid AS part FROM used
+    UNION
+    SELECT m.oid, p.part
+    FROM made_of m
+    JOIN pg_catalog.pg_type t ON t.oid = m.part
+    CROSS JOIN LATERAL (
+        SELECT t.typbasetype AS part WHERE t.typtype = 'd'
+        UNION ALL SELECT t.typelem WHERE t.typelem <> 0 AND t.typlen = -1
+        UNION ALL SELECT g.atttypid FROM pg_catalog.pg_attribute g
+                  WHERE t.typtype = 'c' AND g.attrelid = t.typrelid AND g.attnum > 0 AND NOT g.attisdropped
+    ) p
 ), incomparable AS (
-    -- Types that rows can't be found by: the type (the base type of a domain, the element type of an array) has no default btree
-    -- or hash equality of its own or of a type that it is binary-coercible to. Looked for once a type, not once a column.
-    SELECT t0.oid
-    FROM used u
-    JOIN pg_catalog.pg_type t0 ON t0.oid = u.oid
-    JOIN pg_catalog.pg_type t1 ON t1.oid = CASE WHEN t0.typtype = 'd' THEN t0.typbasetype ELSE t0.oid END
-    JOIN pg_catalog.pg_type t ON t.oid = CASE WHEN t1.typelem <> 0 AND t1.typlen = -1 THEN t1.typelem ELSE t1.oid END
-    WHERE t.typtype = 'b'
+    -- Types that rows can't be found by: something they are made of has no default btree or hash equality of its own or of a type
+    -- that it is binary-coercible to. Looked for once a type, not once a column.
+    SELECT m.oid
+    FROM made_of m
+    JOIN pg_catalog.pg_type t ON t.oid = m.part
+    WHERE t.typtype = 'b' AND NOT (t.typelem <> 0 AND t.typlen = -1)
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
                        WHERE m.amname IN ('btree', 'hash') AND o.opcdefault
                          AND (o.opcintype = t.oid
                               OR o.opcintype IN (SELECT k.casttarget FROM pg_catalog.pg_cast k
                                                   WHERE k.castsource = t.oid AND k.castmethod = 'b')))
+), generated AS (
+    SELECT g.attrelid, g.attnum, g.attname::text FROM pg_catalog.pg_attribute g
+    WHERE g.attrelid >= 16384 AND g.atthasdef AND pg_catalog.to_jsonb(g) ->> 'attgenerated' <> ''
+), generated_key AS (
+    -- Indexes with generated columns, which are not sent, among their keys: rows can't be found by them.
+    SELECT i.indrelid, array_agg(i.indexrelid) AS indexes, bool_or(i.indisreplident) AS in_identity,
+           array_agg(g.attname ORDER BY g.attnum) FILTER (WHERE i.indisprimary) AS in_primary_key
+    FROM generated g JOIN pg_catalog.pg_index i ON i.indrelid = g.attrelid
+    WHERE i.indisvalid AND g.attnum = ANY ((i.indkey::int2[])[0:COALESCE((pg_catalog.to_jsonb(i) ->> 'indnkeyatts')::integer, i.indnatts) - 1])
+    GROUP BY 1
 )
 SELECT c.oid,
        n.nspname                                     AS schema,
@@ -39,12 +60,16 @@ SELECT c.oid,
            AND i.indpred IS NULL AND i.indexprs IS NULL
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
                             WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[]) AND NOT a.attnotnull)
+           AND i.indexrelid <> ALL (COALESCE(k.indexes, '{}'))
          ORDER BY i.indnatts, x.relname LIMIT 1)     AS candidate_index,
+       COALESCE(k.in_primary_key, '{}')              AS generated_in_key,
+       COALESCE(k.in_identity, false)                AS identity_is_generated,
        CASE WHEN c.relreplident IN ('d', 'n', 'f') THEN a.incomparable ELSE '{}' END AS incomparable_columns,
        a.columns,
        a.fingerprint
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN generated_key k ON k.indrelid = c.oid
 CROSS JOIN LATERAL (
     SELECT COALESCE(array_agg(t.attname::text ORDER BY t.attnum) FILTER (WHERE t.generated = ''), '{}') AS columns,
            COALESCE(array_agg(t.attname::text ORDER BY t.attnum) FILTER (WHERE t.atttypid = ANY (ARRAY(SELECT oid FROM incomparable))),

@@ -173,8 +173,11 @@ codes! {
     }
     "Databases" {
         DatabaseGone "database_gone" [Warning]:
-            "A database is no longer on the source; what was carried over of it stays on the destination."
-            => "Drop it on the destination if nobody needs it.";
+            "A database is no longer on the source under its name; what was carried over of it stays on the destination."
+            => "Drop it on the destination if nobody needs it, its subscription first: the fix has the statements.";
+        DatabaseMadeAnew "database_made_anew" [Error]:
+            "A database was made anew on the source; what was carried over of the former one of its name is left as it is."
+            => "Drop that on the destination to begin anew, its subscription first: the fix has the statements; or exclude the new one.";
         DatabaseExists "database_exists" [Error]:
             "The destination has a database of this name that was not made for this mapping; it is left alone."
             => "Exclude it, or rename the destination's.";
@@ -226,6 +229,9 @@ codes! {
         IcuMissing "icu_missing" [Error]:
             "The database's collation comes from ICU, and the destination is built without it."
             => "Use a PostgreSQL 18 that is built with ICU.";
+        MoneyFormat "money_format" [Error]:
+            "The database has columns of type money, whose text form, in which the stream sends them, is another on the destination."
+            => "Give the database on the source, or the destination, the other's lc_monetary: the finding has the statements.";
         SettingUnknown "setting_unknown" [Warning]:
             "A role or database sets a parameter that version 18 does not have; it is left out."
             => "Look in the release notes for what took its place.";
@@ -273,6 +279,12 @@ codes! {
         RemovedName "removed_name" [Warning]:
             "A definition uses a name that the catalogs of version 18 do not have."
             => "Change the definition on the source to what both versions have.";
+        ReservedWord "reserved_word" [Warning]:
+            "A function's body uses a word that version 18 keeps for itself."
+            => "If it is a column or a function of yours, write it in double quotes.";
+        FunctionBodyFails "function_body_fails" [Warning]:
+            "The body of a function is fine on the source, and version 18 refuses it: calls would fail."
+            => "Change the body to what both versions take, or replace the function on the destination by the cutover.";
         RemovedSetting "removed_setting" [Error]:
             "A function sets a parameter that version 18 does not have or does not let be set."
             => "On the source: ALTER FUNCTION … RESET it.";
@@ -291,6 +303,12 @@ codes! {
         PartitionIdentity "partition_identity" [Warning]:
             "A partition has an identity column of its own, which version 17 and later refuse."
             => "If rows are inserted into the partition itself, give the partitioned table the identity.";
+        GeneratedColumn "generated_column" [Error]:
+            "A column is generated in a table and not in its parent, or the other way round, which version 16 and later refuse."
+            => "Make both alike on the source; the finding has the statements.";
+        UnloggedPartitioned "unlogged_partitioned" [Info]:
+            "A partitioned table is marked as unlogged, which meant nothing before 18 and is refused by it."
+            => "Nothing: it is made without the mark, and its partitions are unlogged where they are on the source.";
         IndexInvalid "index_invalid" [Warning]:
             "An index is not valid on the source, and is not carried over."
             => "REINDEX it or DROP it on the source.";
@@ -326,6 +344,9 @@ codes! {
         TableNotComparable "table_not_comparable" [Error]:
             "A table has no usable key and columns of types without equality: its rows can't be found by their old values."
             => "Add a primary key on the source, or choose replica_identity = \"insert_only\".";
+        TableKeyGenerated "table_key_generated" [Error]:
+            "A table's only key has a generated column, which the source does not send: updates and deletes could not be applied."
+            => "Add a unique index over columns that are not generated and not null on the source.";
         TableNotPublished "table_not_published" [Error]:
             "A table could not be published or given its replica identity."
             => "Mend what the source's message names.";

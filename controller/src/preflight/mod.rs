@@ -12,6 +12,7 @@ mod destination_databases;
 mod event_triggers;
 mod extensions;
 mod locale;
+mod money;
 mod names;
 mod not_replicated;
 mod privileges;
@@ -62,8 +63,8 @@ pub struct SourceNeeds {
     pub passes: usize,
     /// Sessions at the same time, without WAL senders.
     pub connections: usize,
-    /// What the names of this mapping's slots begin with: those that are there already are not needed again.
-    pub slot_prefix: String,
+    /// The names of this mapping's slots, as a regular expression: those that are there already are not needed again.
+    pub own_slots: String,
     /// The databases that take part.
     pub databases: BTreeSet<String>,
 }
@@ -75,8 +76,8 @@ pub struct DestinationNeeds {
     pub streams: usize,
     /// Sessions at the same time.
     pub connections: usize,
-    /// What the names of this mapping's subscriptions begin with: those that are there already are not needed again.
-    pub subscription_prefix: String,
+    /// The names of this mapping's subscriptions, as a regular expression: those that are there already are not needed again.
+    pub own_subscriptions: String,
     /// The databases to be made, under their names on the destination.
     pub databases: BTreeSet<String>,
     /// The databases that the ledger says we made: being there is no conflict.
@@ -148,6 +149,7 @@ pub async fn database(source: &Session, destination: &Client, definition: &Defin
     let name = definition.name.as_str();
     let mut all = Gathered { database: name, findings: Vec::new() };
     all.add(locale::check(destination, definition).await);
+    all.add(money::check(source, destination, definition).await);
     all.add(collations::check(source, destination, definition).await);
     all.add(privileges::database(source, name).await);
     all.add(row_security::check(source, name).await);

@@ -4,9 +4,11 @@
 //! findings, made by pure functions. [`carry`] executes those of roles and databases, [`before_data`] and [`schema`] those of a plan, the latter in the
 //! order that [`queue`] says;
 //! [`failure`] knows what failed and what is left out for it; [`control`] makes the control database;
+//! [`rehearsal`] tries a plan beforehand, and asks (`bodies`) what functions mean there;
 //! [`statistics`] is what the planner knows of the rows; [`tablespaces`] says where things go.
 
 pub mod before_data;
+pub mod bodies;
 pub mod carry;
 pub mod control;
 pub mod databases;

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::{Names, STREAMS, balance};
+use super::{Names, STREAMS, balance, resync};
 use crate::config::ReplicaIdentityPolicy;
 use crate::copy::{ReplicaIdentity, Table};
 use crate::finding::{Code, Finding, Severity};
@@ -88,6 +88,9 @@ pub enum NoIdentity {
     /// It has no key, and columns whose type has no equality: the apply worker could not find a row by its old values,
     /// and would stop at the first update or delete, for the whole database.
     Incomparable(Vec<String>),
+    /// Its only key has generated columns, which the source does not send: the apply worker would look for rows by that key all the
+    /// same, whatever the source says identifies them.
+    Generated(Vec<String>),
 }
 
 /// How a table is carried.
@@ -111,6 +114,7 @@ pub fn carriage(table: &Table, policy: ReplicaIdentityPolicy, inserts: bool) -> 
     match policy {
         ReplicaIdentityPolicy::InsertOnly if inserts => Ok(Carriage::Inserts),
         ReplicaIdentityPolicy::InsertOnly => Err(NoIdentity::Begun),
+        _ if !table.generated_in_key.is_empty() => Err(NoIdentity::Generated(table.generated_in_key.clone())),
         _ if !table.incomparable_columns.is_empty() => Err(NoIdentity::Incomparable(table.incomparable_columns.clone())),
         ReplicaIdentityPolicy::Full => Ok(Carriage::Whole(ReplicaIdentity::Full)),
         ReplicaIdentityPolicy::Refuse => Err(NoIdentity::Policy),
@@ -152,6 +156,14 @@ pub fn no_identity(database: &str, table: &Table, why: &NoIdentity) -> Finding {
                 columns.join(", ")
             ),
         ),
+        NoIdentity::Generated(columns) => (
+            Code::TableKeyGenerated,
+            format!(
+                "the table's only key has generated columns ({}), which the source does not send, so that rows can't be found by it: it \
+                 is left out",
+                columns.join(", ")
+            ),
+        ),
     };
     Finding {
         severity: Severity::Error,
@@ -160,12 +172,12 @@ pub fn no_identity(database: &str, table: &Table, why: &NoIdentity) -> Finding {
         object: table.label(),
         reason,
         fix: match why {
-            NoIdentity::Incomparable(_) => {
-                "add a primary key, or a unique index over columns that are not null, on the source; or, if rows are only inserted into it, \
-                 set replica_identity = \"insert_only\" before the database is begun"
+            NoIdentity::Incomparable(_) | NoIdentity::Generated(_) => {
+                "add a primary key, or a unique index over columns that are not null and not generated, on the source; or, if rows are only \
+                 inserted into it, set replica_identity = \"insert_only\" before the database is begun"
             }
             NoIdentity::Policy | NoIdentity::Begun => {
-                "add a primary key, or a unique index over columns that are not null, on the source"
+                "add a primary key, or a unique index over columns that are not null and not generated, on the source"
             }
         }
         .to_owned(),
@@ -396,7 +408,8 @@ enum Identity {
 
 fn refused(mapping: &str, database: &str, table: &Table, reason: &str) -> Finding {
     let label = table.label();
-    let [mapping, name, quoted] = [mapping, database, &label].map(|text| quote::literal(text).trim_start().to_owned());
+    let word = resync::word(&table.schema, &table.name);
+    let [mapping, name, quoted] = [mapping, database, &word].map(|text| quote::literal(text).trim_start().to_owned());
     Finding {
         severity: Severity::Error,
         database: database.to_owned(),
@@ -478,6 +491,7 @@ mod tests {
             replica_identity: identity,
             has_usable_identity: usable,
             candidate_index: candidate.map(str::to_owned),
+            generated_in_key: vec![],
             incomparable_columns: vec![],
             columns: vec![],
             fingerprint: String::new(),
@@ -543,6 +557,16 @@ mod tests {
         assert!(has_inserts(std::slice::from_ref(&whole), "another", policy));
         let both = [of("p_inserts", json!({ INSERTS: true })), whole];
         assert!(has_inserts(&both, "d", ReplicaIdentityPolicy::Full));
+    }
+
+    #[test]
+    fn a_table_whose_key_is_not_sent_needs_another_one() {
+        let mut t = table(ReplicaIdentity::Full, false, None);
+        t.generated_in_key = vec!["twice".into()];
+        assert_eq!(whole(&t, ReplicaIdentityPolicy::Full), Err(NoIdentity::Generated(vec!["twice".into()])));
+        assert_eq!(carriage(&t, ReplicaIdentityPolicy::InsertOnly, true), Ok(Carriage::Inserts), "nothing is looked for by it");
+        t.candidate_index = Some("u".into());
+        assert_eq!(whole(&t, ReplicaIdentityPolicy::Full), Ok(ReplicaIdentity::Index("u".into())));
     }
 
     #[test]
