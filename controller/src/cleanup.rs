@@ -175,11 +175,7 @@ async fn undo(context: &Context, effect: &SideEffect, words: &str) -> Result<(),
 async fn drop_subscription(context: &Context, effect: &SideEffect) -> Result<(), Error> {
     let session = schema::session(&context.destination, &effect.database).await?;
     let there = session
-        .query_one(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
-                            WHERE d.datname = current_database() AND s.subname = $1)",
-            &[&effect.object],
-        )
+        .query_one(include_str!("stream/subscription_exists.sql"), &[&effect.object])
         .await
         .map_err(|source| Error::Statement { what: effect.object.clone(), source })?;
     if there.get(0) {
@@ -209,13 +205,7 @@ async fn undo_on_source(context: &Context, source: &Session, effect: &SideEffect
 async fn restore_identity(source: &Session, effect: &SideEffect) -> Result<(), tokio_postgres::Error> {
     let Some(identity) = publication::original_identity(effect) else { return Ok(()) };
     let Some(oid) = effect.detail.get("oid").and_then(serde_json::Value::as_u64) else { return Ok(()) };
-    let found = source
-        .query_opt(
-            "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.oid = $1 AND c.relkind = 'r'",
-            &[&(oid as u32)],
-        )
-        .await?;
+    let found = source.query_opt(include_str!("stream/table_name.sql"), &[&(oid as u32)]).await?;
     let Some(found) = found else { return Ok(()) };
     let table = quote::qualified(found.get(0), found.get(1));
     match publication::set_identity(source, &table, &identity).await {
