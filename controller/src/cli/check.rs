@@ -11,7 +11,7 @@ use crate::ledger::{self, SideEffect};
 use crate::postgres::{Endpoint, Session, retry};
 use crate::preflight;
 use crate::provision::roles::Fate;
-use crate::provision::{carry, control, databases, failure, rehearsal, roles, tablespaces};
+use crate::provision::{carry, cause, control, databases, rehearsal, roles, tablespaces};
 use crate::reconcile::decide::Target;
 use crate::reconcile::{act, admission, fill, observe};
 use crate::stream::Names;
@@ -19,7 +19,7 @@ use crate::stream::Names;
 pub(super) async fn run(config: &Config, as_json: bool) -> Result<Answer, Failure> {
     let mut all = Vec::new();
     for (name, settings) in &config.mappings {
-        let mut findings = findings(config, name, settings).await;
+        let mut findings = cause::told_once(findings(config, name, settings).await);
         findings.sort();
         findings.dedup();
         all.push((name, findings));
@@ -241,7 +241,7 @@ impl Check<'_> {
         {
             findings.extend(preflight::database(&session, destination, definition).await);
             // Without an extension the rest can be rehearsed all the same, and tells what needs it.
-            let sound = findings.iter().all(|f| f.severity != Severity::Error || preflight::is_missing_extension(f));
+            let sound = findings.iter().all(|f| f.severity != Severity::Error || preflight::costs_its_users_alone(f));
             if target == Target::Missing
                 && one.admitted
                 && sound
@@ -249,7 +249,8 @@ impl Check<'_> {
             {
                 let scratch = format!("pg_migrator_rehearsal_{}_{}", self.name, one.oid);
                 match rehearsal::rehearse(&self.destination, destination, &scratch, definition, plan, one.roles_to_come).await {
-                    Ok(found) => findings = failure::merged(findings, found),
+                    // The labels that can't be set are known with their providers.
+                    Ok(found) => findings.extend(found.into_iter().filter(|f| f.code != Code::LabelProviderMissing)),
                     Err(error) => findings.push(failed(Code::CheckFailed, database, &error)),
                 }
             }
