@@ -3,6 +3,7 @@
 #
 #   ROUNDS=200 SEED=7 scripts/soak.sh     two hundred rounds; the same seed plays the same faults in the same phases
 #   FAULTS='kill -9,disk' …               only faults that are described by one of these words
+#   ONLY=18,24 ROUNDS=200 SEED=7 …        of those two hundred only these, on the same versions
 #   LANES=4 LOGS=/tmp/soak …              four side by side (default 2); table and log of the rounds go into that folder
 
 . "$(dirname "$0")/lib.sh"

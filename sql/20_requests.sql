@@ -111,7 +111,7 @@ COMMENT ON FUNCTION migrator.resume(text) IS 'Takes a pause back.';
 CREATE FUNCTION migrator.resync(mapping text, database text DEFAULT NULL, "table" text DEFAULT NULL) RETURNS bigint
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC SELECT migrator.request(resync.mapping, 'resync', jsonb_build_object('database', resync.database, 'table', resync."table")); END;
-COMMENT ON FUNCTION migrator.resync(text, text, text) IS 'Asks for a fresh copy of a mapping, one of its databases, or one table. The stream of a database stands still until its copy is over.';
+COMMENT ON FUNCTION migrator.resync(text, text, text) IS 'Asks for a fresh copy of a mapping, one of its databases, or one table. The streams of what is copied stand still until the copy is over.';
 
 CREATE FUNCTION migrator.verify(mapping text, database text DEFAULT NULL, "table" text DEFAULT NULL) RETURNS bigint
     LANGUAGE sql SET search_path = pg_catalog, pg_temp

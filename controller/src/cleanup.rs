@@ -13,7 +13,7 @@ use crate::ledger::{self, Kind, SideEffect};
 use crate::postgres::{self, Session, quote, retry};
 use crate::provision::schema;
 use crate::reconcile::Context;
-use crate::stream::{publication, slot, subscription};
+use crate::stream::{Names, publication, slot, subscription};
 
 /// Undoing one effect takes no longer than this: nothing in it is long work.
 const EFFECT_LIMIT: Duration = Duration::from_mins(1);
@@ -163,40 +163,78 @@ impl Held {
 async fn undo(context: &Context, effect: &SideEffect, words: &str) -> Result<(), Error> {
     match effect.kind {
         Kind::Subscription => drop_subscription(context, effect).await,
-        Kind::Slot | Kind::Publication | Kind::ReplicaIdentity | Kind::WriteBlock => {
-            let session = context.source.connect(&effect.database).await?;
-            undo_on_source(context, &session, effect, words).await
+        Kind::Slot => {
+            // From any database, so that it goes also if its own was renamed.
+            let session = context.source.connect(&context.source.instance.database).await?;
+            slot::drop(&session, &effect.object).await.map_err(|source| Error::Statement { what: words.to_owned(), source })
+        }
+        Kind::Publication | Kind::ReplicaIdentity | Kind::WriteBlock => {
+            // With a database that was dropped went what we had made in it.
+            let Some(database) = called_now(context, &effect.database).await? else { return Ok(()) };
+            let session = context.source.connect(&database).await?;
+            undo_in_source(context, &session, effect, database, words).await
         }
         // It ended by itself, after seconds.
         Kind::ReplayPause | Kind::Detached | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
     }
 }
 
+/// The name by now of the source's database that we knew by this one; none if it was dropped. After a switch the old one is often renamed,
+/// so that nobody takes it for the new one.
+async fn called_now(context: &Context, database: &str) -> Result<Option<String>, Error> {
+    let failed = |source| Error::Statement { what: format!("what was made in {database}"), source };
+    let slots = ledger::slots(&context.control, &context.mapping, database).await?;
+    let oids: Vec<u32> = slots.iter().filter_map(|slot| Names::source_oid(&context.mapping, slot)).collect();
+    let session = context.source.connect(&context.source.instance.database).await?;
+    // Without a slot nothing but the name is known of it.
+    let row = session.query_opt(include_str!("stream/database_now.sql"), &[&oids, &database]).await.map_err(failed)?;
+    Ok(row.map(|row| row.get(0)))
+}
+
 async fn drop_subscription(context: &Context, effect: &SideEffect) -> Result<(), Error> {
-    let session = schema::session(&context.destination, &effect.database).await?;
-    let there = session
-        .query_one(include_str!("stream/subscription_exists.sql"), &[&effect.object])
+    let failed = |source| Error::Statement { what: effect.object.clone(), source };
+    // Looked for from outside: the database may have been dropped or renamed. One of that name which another control database made
+    // is in another database.
+    let made = ledger::in_force_of(&context.control, &context.mapping, &[Kind::Database]).await?;
+    let made = made.iter().find(|e| e.object == effect.database).and_then(|e| e.detail.get("oid")?.as_u64());
+    let row = context
+        .control
+        .query_opt(
+            include_str!("stream/subscription_database.sql"),
+            &[&effect.object, &made.map(|oid| oid as u32), &effect.database],
+        )
         .await
-        .map_err(|source| Error::Statement { what: effect.object.clone(), source })?;
-    if there.get(0) {
+        .map_err(failed)?;
+    if let Some(row) = row {
+        let session = schema::session(&context.destination, row.get(0)).await?;
         subscription::drop(&session, &effect.object).await?;
     }
     Ok(())
 }
 
-async fn undo_on_source(context: &Context, source: &Session, effect: &SideEffect, words: &str) -> Result<(), Error> {
+/// Undoes what was made in a database of the source, which is called `database` by now.
+async fn undo_in_source(
+    context: &Context,
+    source: &Session,
+    effect: &SideEffect,
+    database: String,
+    words: &str,
+) -> Result<(), Error> {
     let failed = |source| Error::Statement { what: words.to_owned(), source };
     match effect.kind {
-        Kind::Slot => slot::drop(source, &effect.object).await.map_err(failed),
         Kind::Publication => {
             source.batch_execute(&format!("DROP PUBLICATION IF EXISTS {}", quote::ident(&effect.object))).await.map_err(failed)
         }
         Kind::ReplicaIdentity => restore_identity(source, effect).await.map_err(failed),
         Kind::WriteBlock => {
-            block::unblock(&context.source, &context.control, &[block::Entry::of(effect)]).await;
+            let mut entry = block::Entry::of(effect);
+            entry.database = database;
+            block::unblock(&context.source, &context.control, &[entry]).await;
             Ok(())
         }
-        Kind::Subscription | Kind::ReplayPause | Kind::Detached | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
+        Kind::Slot | Kind::Subscription | Kind::ReplayPause | Kind::Detached | Kind::Database | Kind::Role | Kind::Membership => {
+            Ok(())
+        }
     }
 }
 

@@ -370,6 +370,15 @@ fn is_plain_name(name: &str, longest: usize) -> bool {
     !name.is_empty() && name.len() <= longest && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
+/// The mapping of the same source whose streams are named as this mapping is: with a number at the end, see
+/// [`crate::stream::Names`].
+fn taken_by<'a>(config: &Config, name: &'a str, mapping: &Mapping) -> Option<&'a str> {
+    let (other, number) = name.rsplit_once("_s")?;
+    let is_a_streams = (2..=MAX_STREAMS).any(|stream| number == stream.to_string());
+    let is_there = config.mappings.get(other).is_some_and(|m| m.source == mapping.source);
+    (is_a_streams && is_there).then_some(other)
+}
+
 fn validate(config: &Config) -> Result<(), Error> {
     let mut problems = Vec::new();
     if config.mappings.is_empty() {
@@ -384,6 +393,11 @@ fn validate(config: &Config) -> Result<(), Error> {
         }
     }
     for (name, mapping) in &config.mappings {
+        if let Some(other) = taken_by(config, name, mapping) {
+            problems.push(format!(
+                "mappings.{name}: the streams of mappings.{other}, of the same source, may have this name; choose another one"
+            ));
+        }
         if !is_plain_name(name, 30) {
             problems.push(format!("mappings.{name}: a mapping's name has at most 30 characters out of a-z, 0-9 and _"));
         }
@@ -445,6 +459,23 @@ mod tests {
         let error =
             parse(&format!("{TWO}[mappings.M]\nsource='a'\ndestination='nowhere'\n")).expect_err("two faults").to_string();
         assert!(error.contains("mappings.M") && error.contains("instances.nowhere"), "{error}");
+    }
+
+    #[test]
+    fn a_mapping_that_is_named_as_the_stream_of_another_is_refused() {
+        let with = |other: &str, source: &str| {
+            let destination = if source == "a" { "b" } else { "a" };
+            parse(&format!(
+                "{TWO}[mappings.erp]\nsource='a'\ndestination='b'\n[mappings.{other}]\nsource='{source}'\ndestination='{destination}'\n"
+            ))
+        };
+        let error = with("erp_s2", "a").expect_err("its publication would have the same name").to_string();
+        assert!(error.contains("mappings.erp_s2") && error.contains("mappings.erp,"), "{error}");
+        for (other, source) in
+            [("erp_s2", "b"), ("erp_s1", "a"), ("erp_s02", "a"), ("erp_s65", "a"), ("erp_2", "a"), ("crm_s2", "a")]
+        {
+            assert!(with(other, source).is_ok(), "{other} of {source}");
+        }
     }
 
     #[test]

@@ -52,6 +52,19 @@ pub enum Kind {
 }
 
 impl Kind {
+    const ALL: [Self; 10] = [
+        Self::Role,
+        Self::Membership,
+        Self::Database,
+        Self::Publication,
+        Self::Slot,
+        Self::Subscription,
+        Self::ReplicaIdentity,
+        Self::WriteBlock,
+        Self::Detached,
+        Self::ReplayPause,
+    ];
+
     /// The word in the ledger.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -69,20 +82,7 @@ impl Kind {
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [
-            Self::Role,
-            Self::Membership,
-            Self::Database,
-            Self::Publication,
-            Self::Slot,
-            Self::Subscription,
-            Self::ReplicaIdentity,
-            Self::WriteBlock,
-            Self::Detached,
-            Self::ReplayPause,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == word)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 }
 
@@ -132,12 +132,20 @@ const WRITE: fn(tokio_postgres::Error) -> Error = |source| Error::Query { doing:
 
 /// Reads what is in force for a mapping, oldest first.
 pub async fn in_force(control: &Client, mapping: &str) -> Result<Vec<SideEffect>, Error> {
+    in_force_of(control, mapping, &Kind::ALL).await
+}
+
+/// The same of some kinds only: roles and replica identities are many, and what looks at every tick has no use for them.
+pub async fn in_force_of(control: &Client, mapping: &str, kinds: &[Kind]) -> Result<Vec<SideEffect>, Error> {
+    let words: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+    // What is of no kind that we know is read in any case, to be told.
+    let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
     let rows = control
         .query(
             "SELECT id, side, database, kind, object, detail,
                     extract(epoch FROM clock_timestamp() - created_at)::float8 AS age FROM migrator.side_effect
-             WHERE mapping = $1 AND undone_at IS NULL ORDER BY id",
-            &[&mapping],
+             WHERE mapping = $1 AND undone_at IS NULL AND (kind = ANY ($2::text[]) OR kind <> ALL ($3::text[])) ORDER BY id",
+            &[&mapping, &words, &known],
         )
         .await
         .map_err(READ)?;
@@ -181,6 +189,20 @@ pub async fn record(
         .await
         .map_err(WRITE)?;
     Ok(row.get(0))
+}
+
+/// The slots that were ever made, or meant to be, for a database of this mapping, the latest first: their names tell which database of the
+/// source it was, whatever it is called by now.
+pub async fn slots(control: &Client, mapping: &str, database: &str) -> Result<Vec<String>, Error> {
+    let rows = control
+        .query(
+            "SELECT object FROM migrator.side_effect WHERE mapping = $1 AND database = $2 AND kind = 'slot'
+             GROUP BY object ORDER BY max(id) DESC",
+            &[&mapping, &database],
+        )
+        .await
+        .map_err(READ)?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// The subscriptions that were ever made for a database of this mapping: from then on its tables may hold rows that are

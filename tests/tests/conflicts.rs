@@ -14,10 +14,15 @@ const TABLES: &str = r#"
     CREATE TABLE odd.narrow (a integer, b text, v numeric, PRIMARY KEY (a, b));
     CREATE TABLE odd."Grown" (id integer PRIMARY KEY, v text);
     CREATE TABLE odd.thinned (id integer PRIMARY KEY, v text);
+    CREATE TABLE odd.numbered (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n bigint GENERATED ALWAYS AS IDENTITY, v text);
     INSERT INTO odd.doubled SELECT i, md5(i::text) FROM generate_series(1, 100) i;
     INSERT INTO odd.narrow SELECT i, md5(i::text), i / 7.0 FROM generate_series(1, 100) i;
     INSERT INTO odd."Grown" SELECT i, md5(i::text) FROM generate_series(1, 100) i;
-    INSERT INTO odd.thinned SELECT i, md5(i::text) FROM generate_series(1, 100) i;"#;
+    INSERT INTO odd.thinned SELECT i, md5(i::text) FROM generate_series(1, 100) i;
+    CREATE SCHEMA a; CREATE SCHEMA "a.b";
+    CREATE TABLE a."b.c" (id integer PRIMARY KEY, v text);
+    CREATE TABLE "a.b".c (id integer PRIMARY KEY, v text);
+    INSERT INTO odd.numbered (v) SELECT md5(i::text) FROM generate_series(1, 100) i;"#;
 
 /// The open finding of a kind about an object, as a condition on its reason.
 fn told(code: &str, object: &str, reason: &str) -> String {
@@ -43,13 +48,22 @@ async fn isolated_told_and_cured(major: u32) -> Result<()> {
         .await?;
     controller.wait_for(destination, &told("apply_conflict", "odd.doubled", "(id) = (1000)%duplicate key%"), READY_LIMIT).await?;
 
-    // A constraint that the source does not have; the transaction's other change must arrive.
+    // A constraint that the source does not have; the transaction's other changes must arrive, also one that SQL itself could not repeat.
     destination.run("small", "ALTER TABLE odd.narrow ADD CONSTRAINT small_only CHECK (v < 1000)").await?;
     source
-        .run("small", "BEGIN; INSERT INTO odd.thinned VALUES (777, 'beside'); UPDATE odd.narrow SET v = 5000 WHERE a = 7; COMMIT")
+        .run(
+            "small",
+            "BEGIN; INSERT INTO odd.thinned VALUES (777, 'beside'); UPDATE odd.numbered SET v = 'beside' WHERE id = 7;
+             UPDATE odd.narrow SET v = 5000 WHERE a = 7; COMMIT",
+        )
         .await?;
     let key = "(a, b) = (7, 8f14e45fceea167a5a36dedd4bea2543)%small_only%";
     controller.wait_for(destination, &told("apply_conflict", "odd.narrow", key), READY_LIMIT).await?;
+
+    // A name that may be two tables.
+    destination.run("small", r#"INSERT INTO a."b.c" VALUES (1, 'planted')"#).await?;
+    source.run("small", r#"INSERT INTO "a.b".c VALUES (1, 'innocent'); INSERT INTO a."b.c" VALUES (1, 'true')"#).await?;
+    controller.wait_for(destination, &told("apply_conflict", "a.b.c", "(id) = (1)%duplicate key%"), READY_LIMIT).await?;
 
     // The rest has gone on: what was written after each of these is there.
     source.run("small", "INSERT INTO app.people (id, name) VALUES (900000, 'after all that')").await?;
@@ -59,9 +73,10 @@ async fn isolated_told_and_cured(major: u32) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(destination.value("small", "SELECT v FROM odd.thinned WHERE id = 777").await?, "beside");
+    assert_eq!(destination.value("small", "SELECT v FROM odd.numbered WHERE id = 7").await?, "beside");
     let problematic =
         "SELECT string_agg(name, ',' ORDER BY name COLLATE \"C\") FROM migrator.tables WHERE status = 'problematic'";
-    assert_eq!(destination.value(CONTROL, problematic).await?, "doubled,narrow");
+    assert_eq!(destination.value(CONTROL, problematic).await?, "b.c,doubled,narrow");
     assert_eq!(destination.value(CONTROL, "SELECT migrator.cutover_ready('erp')").await?, "f");
 
     // A controller that comes new knows of it, and copies nothing by itself.
@@ -94,9 +109,13 @@ async fn isolated_told_and_cured(major: u32) -> Result<()> {
 
     // Mended and copied anew.
     destination.run("small", "ALTER TABLE odd.narrow DROP CONSTRAINT small_only").await?;
-    for table in ["doubled", "narrow", "thinned"] {
-        controller.must(&["resync", MAPPING, &format!("small.odd.{table}")]).await?;
+    for table in ["odd.doubled", "\"odd\".\"narrow\"", "odd.thinned"] {
+        controller.must(&["resync", MAPPING, &format!("small.{table}")]).await?;
     }
+    let fix =
+        "SELECT substring(fix from 'SELECT migrator.*') FROM migrator.findings WHERE object = 'a.b.c' AND resolved_at IS NULL";
+    let fix = destination.value(CONTROL, fix).await?;
+    destination.run(CONTROL, &fix).await?;
     controller.wait_until_ready(destination, MAPPING, READY_LIMIT).await?;
     writers.stop().await?;
     drained(source).await?;

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pg_migrator_tests::databases::SMALL;
-use pg_migrator_tests::pair::{MAPPING, READY_LIMIT};
+use pg_migrator_tests::pair::{MAPPING, READY_LIMIT, drained};
 use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result, compare};
 
 const DATABASE: &str = "small";
@@ -136,6 +136,33 @@ async fn a_controller_killed_in_mid_cutover_brings_it_to_an_end_when_it_is_back(
     controller.must(&["complete", MAPPING]).await?;
     assert!(!is_blocked(&pair.source).await?);
     Ok(())
+}
+
+#[tokio::test]
+async fn a_materialized_view_that_takes_too_long_is_named_and_does_not_keep_the_switch_waiting() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    pair.source.run("postgres", "CREATE DATABASE small").await?;
+    pair.source
+        .run(
+            DATABASE,
+            "CREATE TABLE delay (id integer PRIMARY KEY, seconds integer); INSERT INTO delay VALUES (1, 0);
+             CREATE MATERIALIZED VIEW slow AS SELECT seconds FROM delay WHERE pg_sleep(seconds)::text = ''",
+        )
+        .await?;
+    let mut controller = Controller::started(&pair.config())?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    pair.source.run(DATABASE, "UPDATE delay SET seconds = 100").await?;
+    drained(&pair.source).await?;
+    pair.destination.run("migrator", &format!("SELECT migrator.cutover('{MAPPING}', '5 seconds')")).await?;
+    let waiting = "(SELECT bool_or(waiting_for LIKE '%slow%') FROM migrator.databases)";
+    controller.wait_for(&pair.destination, waiting, Duration::from_mins(1)).await?;
+    assert!(!is_blocked(&pair.source).await?, "nobody is kept from writing meanwhile");
+    let over = "(SELECT count(*) = 1 FROM migrator.requests WHERE succeeded)";
+    controller.wait_for(&pair.destination, over, Duration::from_secs(40)).await?;
+    let told = "SELECT count(*) FROM migrator.events WHERE level = 'warning' AND message LIKE '%slow%stays as it is%'";
+    assert_eq!(pair.destination.value("migrator", told).await?, "1");
+    assert_eq!(pair.destination.value(DATABASE, "SELECT seconds FROM slow").await?, "0");
+    compare::equal(&pair.source, &pair.destination, DATABASE).await.map(drop)
 }
 
 #[tokio::test]

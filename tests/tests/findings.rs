@@ -19,6 +19,13 @@ const SHOP: &str = "
     CREATE SCHEMA pg_odd;
     RESET allow_system_table_mods;
     CREATE TABLE no_equality (a json, b point, c xml);
+    CREATE DOMAIN plain AS json;
+    CREATE DOMAIN nested AS plain;
+    CREATE TYPE wrapped AS (n integer, deep nested[]);
+    CREATE TABLE deep_inside (a nested, b wrapped, c integer);
+    CREATE DOMAIN number AS integer;
+    CREATE DOMAIN counted AS number CHECK (VALUE > 0);
+    CREATE TABLE comparable (a counted, b counted[]);
     CREATE UNLOGGED TABLE unlogged (id integer PRIMARY KEY);
     SELECT lo_create(0);
     CREATE COLLATION german (provider = icu, locale = 'de-DE');
@@ -98,6 +105,7 @@ async fn check_tells_everything_at_once() -> Result<()> {
         ("error", "shop", "slot_exists", &format!("pg_migrator_erp_{oid}")),
         ("error", "shop", "table_access_method", "stored"),
         ("error", "shop", "table_not_comparable", "no_equality"),
+        ("error", "shop", "table_not_comparable", "deep_inside"),
         ("warning", "", "database_not_connectable", "\"closed\""),
         ("warning", "", "long_transaction", "pid"),
         ("warning", "", "other_slot", "a_consumer"),
@@ -119,6 +127,12 @@ async fn check_tells_everything_at_once() -> Result<()> {
     for named in ["153.80", "partition key", "words", "check"] {
         assert!(collation.reason.contains(named), "{named} is not named: {}", collation.reason);
     }
+    let deep = checked.find("error", "shop", "table_not_comparable", "deep_inside").expect("it was there");
+    assert!(deep.reason.contains("(a, b)"), "{}", deep.reason);
+    assert!(
+        checked.find("error", "shop", "table_not_comparable", "comparable").is_none(),
+        "integers have equality in whatever wrapping"
+    );
     let long = checked.find("warning", "", "long_transaction", "pid").expect("it was there");
     assert!(long.reason.contains("a long one") && long.reason.contains("postgres"), "{}", long.reason);
     // The same in words.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pg_migrator_tests::databases::SMALL;
 use pg_migrator_tests::pair::{MAPPING, READY_LIMIT};
-use pg_migrator_tests::{Controller, Pair, Result, compare};
+use pg_migrator_tests::{Cluster, Controller, Error, Mapping, Pair, Result, compare};
 
 const DATABASE: &str = "small";
 
@@ -127,24 +127,109 @@ async fn a_database_that_is_dropped_on_the_source_is_let_go_and_its_copy_is_kept
     }
     let mut controller = Controller::started(&pair.config())?;
     controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
-    // Somebody insists.
-    let slot = "SELECT pg_terminate_backend(active_pid), slot_name FROM pg_replication_slots WHERE database = 'goes' AND active";
-    for attempt in 0.. {
-        pair.source.value("postgres", slot).await.ok();
-        let drop_slot = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = 'goes'";
-        let dropped = pair.source.run("postgres", drop_slot).await.is_ok();
-        let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'goes'";
-        pair.source.run("postgres", ended).await?;
-        if dropped && pair.source.run("postgres", "DROP DATABASE goes").await.is_ok() {
-            break;
-        }
-        assert!(attempt < 200, "the database could not be dropped");
-    }
+    dropped(&pair.source, "goes").await?;
     let told = "(SELECT count(*) = 1 FROM migrator.findings WHERE code = 'database_gone' AND resolved_at IS NULL)";
     controller.wait_for(&pair.destination, told, Duration::from_mins(1)).await?;
     let shown = "(SELECT array_agg(database) = '{stays}' FROM migrator.databases)";
     controller.wait_for(&pair.destination, shown, Duration::from_mins(1)).await?;
     controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
     assert_eq!(pair.destination.value("goes", "SELECT count(*) FROM t").await?, "1", "what was carried over is kept");
+    dropped_as_told(&pair.destination, "goes").await?;
+    assert_eq!(pair.destination.value("postgres", "SELECT count(*) FROM pg_subscription").await?, "1");
     Ok(())
+}
+
+#[tokio::test]
+async fn what_was_carried_over_is_not_dropped_for_a_database_made_anew_under_its_name() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    pair.source.run("postgres", "CREATE DATABASE shop").await?;
+    pair.source.run("shop", "CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t VALUES (1)").await?;
+    let mut controller = Controller::started(&pair.config().tick("100ms"))?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    // A switch by hand: the applications are on the destination, somebody has tidied up there, and uses the old server for something else.
+    let name = pair.destination.value("postgres", "SELECT subname FROM pg_subscription").await?;
+    let part =
+        format!("ALTER SUBSCRIPTION {name} DISABLE; ALTER SUBSCRIPTION {name} SET (slot_name = NONE); DROP SUBSCRIPTION {name}");
+    pair.destination.run("shop", &part).await?;
+    pair.destination.run("shop", "INSERT INTO t VALUES (2)").await?;
+    dropped(&pair.source, "shop").await?;
+    pair.source.run("postgres", "CREATE DATABASE shop").await?;
+    pair.source.run("shop", "CREATE TABLE another (id integer PRIMARY KEY); INSERT INTO another VALUES (3)").await?;
+    let refused = "(SELECT count(*) = 1 FROM migrator.findings WHERE code = 'database_made_anew' AND database = 'shop' AND resolved_at IS NULL)";
+    controller.wait_for(&pair.destination, refused, READY_LIMIT).await?;
+    assert_eq!(pair.destination.value("shop", "SELECT count(*) FROM t").await?, "2", "what is only there is there still");
+    // Whoever wants the new one begins anew, as it is told.
+    dropped_as_told(&pair.destination, "shop").await?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    compare::equal(&pair.source, &pair.destination, "shop").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_made_for_a_database_that_is_gone_or_renamed_is_undone_all_the_same() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    for database in ["stays", "goes", "moves"] {
+        pair.source.run("postgres", &format!("CREATE DATABASE {database}")).await?;
+        pair.source.run(database, "CREATE TABLE t (id integer); INSERT INTO t VALUES (1)").await?;
+    }
+    let mapping = Mapping::new(MAPPING, "erp_old", "erp_new").databases(&["stays", "goes", "moves"]);
+    let mut controller = Controller::started(&pair.instances().mapping(&mapping).tick("100ms"))?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    dropped(&pair.source, "goes").await?;
+    let told = "(SELECT count(*) = 1 FROM migrator.findings WHERE code = 'database_gone' AND resolved_at IS NULL)";
+    controller.wait_for(&pair.destination, told, READY_LIMIT).await?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    controller.must(&["cutover", MAPPING]).await?;
+    // So that nobody takes the old one for the new one.
+    insisting(&pair.source, "moves", &[], "ALTER DATABASE moves RENAME TO moved").await?;
+    controller.must(&["complete", MAPPING]).await?;
+
+    for (server, database) in [(&pair.source, "stays"), (&pair.source, "moved"), (&pair.destination, "moves")] {
+        for left in
+            ["pg_publication", "pg_replication_slots", "pg_subscription", "pg_class WHERE relname = 't' AND relreplident <> 'd'"]
+        {
+            assert_eq!(server.value(database, &format!("SELECT count(*) FROM {left}")).await?, "0", "{left} in {database}");
+        }
+        server.run(database, "INSERT INTO t VALUES (2)").await?;
+    }
+    assert_eq!(pair.destination.value("goes", "SELECT count(*) FROM t").await?, "1", "what was carried over is kept");
+    assert_eq!(pair.destination.value("migrator", "SELECT DISTINCT status FROM migrator.status()").await?, "complete");
+    Ok(())
+}
+
+/// Does something to a database that nobody may be connected to, against those who connect again and again.
+async fn insisting(server: &Cluster, database: &str, before: &[&str], statement: &str) -> Result<()> {
+    let ended = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'");
+    for _ in 0..200 {
+        server.run("postgres", &ended).await?;
+        let mut done = true;
+        for first in before {
+            done &= server.run("postgres", first).await.is_ok();
+        }
+        if done && server.run("postgres", statement).await.is_ok() {
+            return Ok(());
+        }
+    }
+    Err(Error::Broken(format!("somebody is always faster: {statement}")))
+}
+
+/// Drops a database of the source, with the slots in it.
+async fn dropped(source: &Cluster, database: &str) -> Result<()> {
+    let slots = format!("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '{database}'");
+    insisting(source, database, &[&slots], &format!("DROP DATABASE {database}")).await
+}
+
+/// Drops a database on the destination by the statements that a finding about it has.
+async fn dropped_as_told(destination: &Cluster, database: &str) -> Result<()> {
+    let fix = format!(
+        "SELECT fix FROM migrator.findings WHERE code IN ('database_gone', 'database_made_anew') AND resolved_at IS NULL AND fix LIKE '%DROP DATABASE \"{database}\"%'"
+    );
+    let fix = destination.value("migrator", &fix).await?;
+    let there = fix.split_once("in that database ").and_then(|(_, rest)| rest.split_once(" and then in another one "));
+    if let Some((statements, _)) = there {
+        destination.run(database, statements).await?;
+    }
+    let drop_it = fix.find("DROP DATABASE").map(|at| &fix[at..]).and_then(|rest| rest.split_once(';'));
+    let Some((drop_it, _)) = drop_it else { return Err(Error::Broken(format!("no statement is told: {fix}"))) };
+    destination.run("postgres", drop_it).await
 }

@@ -93,6 +93,8 @@ async fn sources_that_lack_a_setting_are_named_and_left_alone_while_the_sound_on
     for database in ["cramped1", "cramped2", "cramped3"] {
         SMALL.load(&cramped, database, 1).await?;
     }
+    // Of a mapping whose name begins alike: it takes room, and is none of ours.
+    cramped.run("postgres", "SELECT pg_create_physical_replication_slot('pg_migrator_cramped_2_16384')").await?;
     let nobody = free_port()?;
     let config = ConfigFile::new()
         .instance("sound_old", &sound)
@@ -113,6 +115,7 @@ async fn sources_that_lack_a_setting_are_named_and_left_alone_while_the_sound_on
         &[
             "wal_level = 'logical'",
             "max_replication_slots",
+            "1 replication slots in use by others",
             "max_wal_senders",
             "level",
             "cramped",

@@ -33,6 +33,20 @@ async fn a_damaged_table_is_exact_again_after_a_resync_under_load() -> Result<()
     controller.must(&["resync", MAPPING, "shop"]).await?;
     controller.wait_for(&pair.destination, settled, READY_LIMIT).await?;
 
+    // One that can't be copied, for what somebody did on the destination: what is mended is tried when it is asked for, not later.
+    controller.wait_for(&pair.destination, settled, READY_LIMIT).await?;
+    let refuse = "ALTER TABLE app.codes ADD CONSTRAINT refuses CHECK (code IS NULL) NOT VALID";
+    pair.destination.run("small", refuse).await?;
+    let tried = |times: u32| format!("(SELECT count(*) = {times} FROM migrator.events WHERE message = 'copied 0 of 1 tables')");
+    for times in 1..=3 {
+        controller.must(&["resync", MAPPING, "small.app.codes"]).await?;
+        controller.wait_for(&pair.destination, &tried(times), READY_LIMIT).await?;
+    }
+    pair.destination.run("small", "ALTER TABLE app.codes DROP CONSTRAINT refuses").await?;
+    controller.must(&["resync", MAPPING, "small.app.codes"]).await?;
+    // By itself it would be tried after 40 s.
+    controller.wait_for(&pair.destination, settled, Duration::from_secs(20)).await?;
+
     let unknown = controller.ask(&["resync", MAPPING, "small.app.nothing"]).await?;
     assert_eq!(unknown.code, 1);
     assert!(unknown.stdout.contains("app.nothing"), "{}", unknown.stdout);

@@ -85,6 +85,35 @@ async fn a_slot_that_keeps_too_much_is_told_of_then_dropped_and_a_resync_begins_
 }
 
 #[tokio::test]
+async fn the_slot_of_a_database_that_was_renamed_is_guarded_all_the_same() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    for database in ["small", "stays"] {
+        pair.source.run("postgres", &format!("CREATE DATABASE {database}")).await?;
+        pair.source.run(database, "CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t VALUES (1)").await?;
+    }
+    let lines = format!("wal_limit = {LIMIT}\nwal_guard = \"alert\"");
+    let mapping = Mapping::new(MAPPING, "erp_old", "erp_new").databases(&["small", "stays"]).line(&lines);
+    let mut controller = Controller::started(&pair.instances().mapping(&mapping).tick("100ms"))?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'small'";
+    for attempt in 0.. {
+        pair.source.run("postgres", ended).await?;
+        if pair.source.run("postgres", "ALTER DATABASE small RENAME TO renamed").await.is_ok() {
+            break;
+        }
+        assert!(attempt < 200, "the database could not be renamed");
+    }
+    let told = "(SELECT count(*) = 1 FROM migrator.findings WHERE code = 'database_gone' AND reason LIKE '%\"renamed\"%' AND resolved_at IS NULL)";
+    controller.wait_for(&pair.destination, told, READY_LIMIT).await?;
+    let sql = "SELECT count(pg_logical_emit_message(false, 'scenario', repeat('x', 1000000))) FROM generate_series(1, 62)";
+    pair.source.value("renamed", sql).await?;
+    let near = "(SELECT count(*) = 1 FROM migrator.findings WHERE code = 'wal_limit_near' AND resolved_at IS NULL)";
+    controller.wait_for(&pair.destination, near, READY_LIMIT).await?;
+    assert_eq!(pair.destination.value(CONTROL, "SELECT array_agg(database) FROM migrator.databases").await?, "{stays}");
+    controller.must(&["complete", MAPPING]).await.map(drop)
+}
+
+#[tokio::test]
 async fn a_slot_that_the_source_gave_up_is_refused_by_name_and_a_resync_begins_anew() -> Result<()> {
     let (source, destination) = tokio::try_join!(
         Cluster::of(15).set("max_slot_wal_keep_size", "48MB").set("max_wal_size", "64MB").start(),

@@ -52,7 +52,7 @@ fn of<'a>(effects: &'a [SideEffect], database: &str) -> Option<&'a SideEffect> {
 impl Record {
     /// Reads what is known; nothing if the database was never copied.
     pub async fn load(control: &Client, mapping: &str, database: &str) -> Result<Self, ledger::Error> {
-        let effects = ledger::in_force(control, mapping).await?;
+        let effects = ledger::in_force_of(control, mapping, &[Kind::Database]).await?;
         let known = of(&effects, database).and_then(|e| e.detail.get(KEY).cloned());
         // What an earlier version wrote and we can't read is as good as nothing: everything is copied once more.
         Ok(known.and_then(|known| serde_json::from_value(known).ok()).unwrap_or_default())
@@ -60,7 +60,7 @@ impl Record {
 
     /// Writes it down.
     pub async fn save(&self, control: &Client, mapping: &str, database: &str) -> Result<(), ledger::Error> {
-        let effects = ledger::in_force(control, mapping).await?;
+        let effects = ledger::in_force_of(control, mapping, &[Kind::Database]).await?;
         match of(&effects, database) {
             Some(effect) => ledger::amend(control, effect.id, &json!({ KEY: self })).await,
             None => Ok(()),

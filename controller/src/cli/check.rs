@@ -1,8 +1,11 @@
 //! `pg-migrator check`: everything that can be known before anything is touched, all findings at once, worst first.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::{Answer, Failure, print, print_json, terminal};
 use crate::config::{self, Config};
@@ -16,14 +19,38 @@ use crate::reconcile::decide::Target;
 use crate::reconcile::{act, admission, fill, observe};
 use crate::stream::Names;
 
+/// An interrupted check takes so long to tidy up, and no longer.
+const TIDY_LIMIT: Duration = Duration::from_secs(30);
+
 pub(super) async fn run(config: &Config, as_json: bool) -> Result<Answer, Failure> {
-    let mut all = Vec::new();
-    for (name, settings) in &config.mappings {
-        let mut findings = cause::told_once(findings(config, name, settings).await);
-        findings.sort();
-        findings.dedup();
-        all.push((name, findings));
-    }
+    let failed = |e: std::io::Error| Failure::Failed(format!("can't wait for signals: {e}"));
+    let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
+    let (stop, stopped) = watch::channel(false);
+    let checking = async {
+        let mut all = Vec::new();
+        for (name, settings) in &config.mappings {
+            let mut findings = cause::told_once(findings(config, name, settings, &stopped).await);
+            findings.sort();
+            findings.dedup();
+            all.push((name, findings));
+        }
+        all
+    };
+    tokio::pin!(checking);
+    let all = tokio::select! {
+        all = &mut checking => Some(all),
+        _ = terminated.recv() => None,
+        _ = interrupted.recv() => None,
+    };
+    let Some(all) = all else {
+        stop.send_replace(true);
+        // Whatever is rehearsed leaves a scratch database, which is dropped first.
+        if tokio::time::timeout(TIDY_LIMIT, checking).await.is_err() {
+            tracing::warn!("a scratch database may be left on a destination; the next check or run drops it");
+        }
+        return Err(Failure::Failed("interrupted".to_owned()));
+    };
     let sound = all.iter().all(|(_, findings)| findings.iter().all(|f| f.severity != Severity::Error));
     if as_json {
         let mappings: Vec<_> = all
@@ -77,13 +104,15 @@ struct Check<'a> {
     settings: &'a config::Mapping,
     source: Endpoint,
     destination: Endpoint,
+    /// Turns true when the operator has had enough.
+    stopped: watch::Receiver<bool>,
 }
 
 /// All findings of one mapping. The source is only read; on the destination the schema is rehearsed in a scratch database
 /// that is dropped in the end, and nothing else is made. What can't be looked at is a finding, and hides nothing else.
-async fn findings(config: &Config, name: &str, settings: &config::Mapping) -> Vec<Finding> {
+async fn findings(config: &Config, name: &str, settings: &config::Mapping, stopped: &watch::Receiver<bool>) -> Vec<Finding> {
     let (source, destination) = admission::endpoints(config, name, settings, "check/");
-    let check = Check { config, name, settings, source, destination };
+    let check = Check { config, name, settings, source, destination, stopped: stopped.clone() };
     match preflight::reach(&check.source, &check.destination).await {
         (Ok(source), Ok(destination)) => check.both(&source, &destination).await,
         (source, destination) => {
@@ -244,11 +273,18 @@ impl Check<'_> {
             let sound = findings.iter().all(|f| f.severity != Severity::Error || preflight::costs_its_users_alone(f));
             if target == Target::Missing
                 && one.admitted
+                && !*self.stopped.borrow()
                 && sound
                 && let Some(plan) = &plan
             {
-                let scratch = format!("pg_migrator_rehearsal_{}_{}", self.name, one.oid);
-                match rehearsal::rehearse(&self.destination, destination, &scratch, definition, plan, one.roles_to_come).await {
+                let scratch = rehearsal::scratch_name(self.name, one.oid);
+                let mut stopped = self.stopped.clone();
+                let stopped = async {
+                    // The sender outlives every rehearsal.
+                    let _ = stopped.wait_for(|stopped| *stopped).await;
+                };
+                let (endpoint, roles) = (&self.destination, one.roles_to_come);
+                match rehearsal::rehearse(endpoint, destination, &scratch, definition, plan, roles, stopped).await {
                     // The labels that can't be set are known with their providers.
                     Ok(found) => findings.extend(found.into_iter().filter(|f| f.code != Code::LabelProviderMissing)),
                     Err(error) => findings.push(failed(Code::CheckFailed, database, &error)),

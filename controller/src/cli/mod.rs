@@ -82,11 +82,11 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
-    /// Copy a mapping, or one table of it, once more
+    /// Copy a mapping, one of its databases, or one table once more
     Resync {
         /// The mapping
         mapping: String,
-        /// `database.schema.table`; without it the whole mapping
+        /// `database`, or `database.schema.table`, or `database."schema"."table"`; without it the whole mapping
         table: Option<String>,
         #[command(flatten)]
         common: Common,

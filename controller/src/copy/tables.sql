@@ -1,19 +1,30 @@
 -- The tables that hold rows which logical replication carries: ordinary tables and leaf partitions, permanent, not an
 -- extension's own. Runs on every version from 10 on, in psql as it stands.
 -- attgenerated came with 12: read through to_jsonb, which gives null where a column is not there.
-WITH used AS (
+WITH RECURSIVE used AS (
     SELECT DISTINCT g.atttypid AS oid
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute g ON g.attrelid = c.oid
     WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND g.attnum > 0 AND NOT g.attisdropped
+), made_of AS (
+    -- What comparing a type comes down to: a domain's base type, an array's elements, a composite type's columns, however deep.
+    SELECT oid, oid AS part FROM used
+    UNION
+    SELECT m.oid, p.part
+    FROM made_of m
+    JOIN pg_catalog.pg_type t ON t.oid = m.part
+    CROSS JOIN LATERAL (
+        SELECT t.typbasetype AS part WHERE t.typtype = 'd'
+        UNION ALL SELECT t.typelem WHERE t.typelem <> 0 AND t.typlen = -1
+        UNION ALL SELECT g.atttypid FROM pg_catalog.pg_attribute g
+                  WHERE t.typtype = 'c' AND g.attrelid = t.typrelid AND g.attnum > 0 AND NOT g.attisdropped
+    ) p
 ), incomparable AS (
-    -- Types that rows can't be found by: the type (the base type of a domain, the element type of an array) has no default btree
-    -- or hash equality of its own or of a type that it is binary-coercible to. Looked for once a type, not once a column.
-    SELECT t0.oid
-    FROM used u
-    JOIN pg_catalog.pg_type t0 ON t0.oid = u.oid
-    JOIN pg_catalog.pg_type t1 ON t1.oid = CASE WHEN t0.typtype = 'd' THEN t0.typbasetype ELSE t0.oid END
-    JOIN pg_catalog.pg_type t ON t.oid = CASE WHEN t1.typelem <> 0 AND t1.typlen = -1 THEN t1.typelem ELSE t1.oid END
-    WHERE t.typtype = 'b'
+    -- Types that rows can't be found by: something they are made of has no default btree or hash equality of its own or of a type
+    -- that it is binary-coercible to. Looked for once a type, not once a column.
+    SELECT m.oid
+    FROM made_of m
+    JOIN pg_catalog.pg_type t ON t.oid = m.part
+    WHERE t.typtype = 'b' AND NOT (t.typelem <> 0 AND t.typlen = -1)
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
                        WHERE m.amname IN ('btree', 'hash') AND o.opcdefault
                          AND (o.opcintype = t.oid

@@ -4,12 +4,14 @@
 //! All of it may be committed before the switch is certain: nobody uses the destination yet, and what was copied is no more than a
 //! newer copy, should the switch be undone.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 
 use super::{Candidate, Error};
 use crate::beside::{Crew, Outcome, Record, Touched};
+use crate::plan::Statement;
+use crate::postgres::attend::{Attended, attend};
 use crate::postgres::retry;
 use crate::reconcile::Context;
 
@@ -38,24 +40,56 @@ pub(super) async fn prepare(context: &Context, candidates: &mut [Candidate]) -> 
 }
 
 /// Fills the materialized views anew, while everybody still writes: so they are as of just before the switch, and the block is not longer
-/// for it. One that can't be filled stays as it is, which is told.
-pub(super) async fn refresh_views(context: &Context, candidates: &[Candidate]) {
+/// for it. All together no longer than the limit; one that can't be filled, or not by then, stays as it is, which is told.
+pub(super) async fn refresh_views(context: &Context, candidates: &[Candidate], limit: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + limit;
     for candidate in candidates.iter().filter(|c| !c.views.is_empty()) {
         let began = Instant::now();
         let mut filled = 0;
         for statement in &candidate.views {
-            match candidate.destination.batch_execute(statement.executable()).await {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let outcome = if left.is_zero() {
+                Err(format!("the time limit of {} s was over", limit.as_secs_f64()))
+            } else {
+                context.board.set_waiting(&candidate.name, Some(format!("{} to be refreshed", statement.object)));
+                refresh_view(context, candidate, statement, left).await?
+            };
+            match outcome {
                 Ok(()) => filled += 1,
-                Err(error) => {
-                    let message = format!("{} could not be refreshed: {}", statement.object, retry::message(&error));
+                Err(why) => {
+                    let message =
+                        format!("{} could not be refreshed before the switch, and stays as it is: {why}", statement.object);
                     context.board.event(&candidate.name, "warning", message);
                 }
             }
         }
+        context.board.set_waiting(&candidate.name, None);
         let message =
             format!("refreshed {filled} materialized views before the switch, in {:.1} s", began.elapsed().as_secs_f64());
         context.board.event(&candidate.name, "info", message);
     }
+    Ok(())
+}
+
+/// Fills one, within what is left of the time. The server itself ends it then: the session is still needed.
+async fn refresh_view(
+    context: &Context,
+    candidate: &Candidate,
+    statement: &Statement,
+    left: Duration,
+) -> Result<Result<(), String>, Error> {
+    let destination = &candidate.destination;
+    let refreshing = async {
+        let limit = i32::try_from(left.as_millis().max(1)).unwrap_or(i32::MAX);
+        destination.batch_execute(&format!("SET statement_timeout = {limit}")).await?;
+        let refreshed = destination.batch_execute(statement.executable()).await;
+        destination.batch_execute("SET statement_timeout = 0").await?;
+        Ok(refreshed.map_err(|error| retry::message(&error)))
+    };
+    let refreshed = attend(&[Attended::new(&context.destination, destination)], || 0, refreshing).await;
+    refreshed
+        .unwrap_or_else(|| Ok(Err("no answer comes".to_owned())))
+        .map_err(super::failed("refreshing materialized views", candidate))
 }
 
 /// Brings everything over once more, all databases side by side. Nobody may be writing.

@@ -215,7 +215,7 @@ async fn attempt(context: &Context, limit: Duration, blocked: &mut Vec<block::En
     beside::prepare(context, &mut candidates).await?;
     // Not while writers are kept out already, by a controller that is gone.
     if still_in_time(context, limit).await?.is_zero() {
-        beside::refresh_views(context, &candidates).await;
+        beside::refresh_views(context, &candidates, limit).await?;
     }
     let blocked_for = still_in_time(context, limit).await?;
     let began = Instant::now();

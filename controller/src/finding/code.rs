@@ -173,8 +173,11 @@ codes! {
     }
     "Databases" {
         DatabaseGone "database_gone" [Warning]:
-            "A database is no longer on the source; what was carried over of it stays on the destination."
-            => "Drop it on the destination if nobody needs it.";
+            "A database is no longer on the source under its name; what was carried over of it stays on the destination."
+            => "Drop it on the destination if nobody needs it, its subscription first: the fix has the statements.";
+        DatabaseMadeAnew "database_made_anew" [Error]:
+            "A database was made anew on the source; what was carried over of the former one of its name is left as it is."
+            => "Drop that on the destination to begin anew, its subscription first: the fix has the statements; or exclude the new one.";
         DatabaseExists "database_exists" [Error]:
             "The destination has a database of this name that was not made for this mapping; it is left alone."
             => "Exclude it, or rename the destination's.";

@@ -12,7 +12,7 @@ use crate::copy::Table;
 use crate::copy::pipe::Progress;
 use crate::finding::Finding;
 use crate::postgres::Lsn;
-use crate::stream::sequences::Values;
+use crate::stream::sequences::{self, Value, Values};
 
 /// `migrator.status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,6 +187,8 @@ pub struct DatabaseView {
     pub findings: BTreeMap<&'static str, Vec<Finding>>,
     /// Sequences as last carried over.
     pub sequences: Values,
+    /// As they were last shown, and in which epoch.
+    sequences_shown: (u64, Values),
     /// When copying began, for the estimate.
     pub copy_began: Option<Instant>,
     /// Bytes (of the source's tables) that were attached when copying began.
@@ -250,6 +252,19 @@ impl DatabaseView {
             fresh.insert(key, view);
         }
         self.tables = fresh;
+    }
+
+    /// Sequences with another value than when this was last asked in the same epoch.
+    pub fn new_sequences(&mut self, epoch: u64) -> Vec<((String, String), Value)> {
+        let (shown_in, shown) = &mut self.sequences_shown;
+        if *shown_in != epoch {
+            shown.clear();
+            *shown_in = epoch;
+        }
+        let new: Vec<_> =
+            sequences::changed(&self.sequences, shown).into_iter().map(|(name, value)| (name.clone(), *value)).collect();
+        shown.extend(new.iter().cloned());
+        new
     }
 
     /// Changes one table's stage.
@@ -329,6 +344,8 @@ pub struct View {
     pub pace: PaceView,
     /// Not yet written to the control database.
     pub events: Vec<Event>,
+    /// Whatever was shown in an earlier epoch counts as not shown. Kept here, since the marks that refer to it are kept here too.
+    pub epoch: u64,
 }
 
 /// A [`View`] that the tasks of a mapping share. Locked for moments only, never over an await.

@@ -1,5 +1,6 @@
 //! The projection: writes what the board shows into the control database, once a tick, and only rows that changed.
-//! Nobody else writes these tables, and nothing is decided from them.
+//! Nobody else writes these tables. Nothing is decided from them but whether a cutover or completion may begin, which the operator and the
+//! loop ask by the same function.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -36,10 +37,9 @@ pub struct Identity {
 pub struct Projection {
     identity: Identity,
     board: Board,
-    /// Rows as last written, by table and key, so that only changes are written.
+    /// Rows as last written, by table and key, so that only changes are written. Tables and sequences are many: the board itself knows
+    /// which of those have changed, and of the others no rows are made.
     written: HashMap<(&'static str, String), Value>,
-    /// The same for tables, which are many: those that look as they did in this epoch are not made rows of at all.
-    epoch: u64,
     ticks: u64,
 }
 
@@ -52,6 +52,7 @@ struct Picture {
     tables: Vec<Value>,
     /// Names of all tables, where they are asked for.
     table_names: Vec<Value>,
+    /// Those that have another value than before.
     sequences: Vec<Value>,
     roles: Vec<Value>,
     checks: Vec<Value>,
@@ -68,26 +69,25 @@ fn seconds(duration: Duration) -> String {
 impl Projection {
     /// A projection that has written nothing yet.
     pub fn new(identity: Identity, board: Board) -> Self {
-        Self { identity, board, written: HashMap::new(), epoch: 0, ticks: 0 }
+        let mut projection = Self { identity, board, written: HashMap::new(), ticks: 0 };
+        projection.forget();
+        projection
     }
 
     /// Says that the last write was given up: all is written again at the next one.
     pub fn forget(&mut self) {
         self.written.clear();
+        self.board.lock().epoch += 1;
     }
 
     /// Writes what has changed. On an error nothing counts as written, and the next tick writes it all again.
     pub async fn write(&mut self, control: &mut Session) -> Result<(), tokio_postgres::Error> {
-        let picture = picture(&self.board, self.epoch, self.ticks.is_multiple_of(PRUNE_TICKS));
+        let picture = picture(&self.board, self.ticks.is_multiple_of(PRUNE_TICKS));
         let result = self.write_picture(control, &picture).await;
-        if result.is_err() {
-            self.written.clear();
-            self.epoch += 1;
-            // The events are not lost: they go back in front of what has come since.
-            let mut view = self.board.lock();
-            let since = std::mem::take(&mut view.events);
-            view.events = picture.events;
-            view.events.extend(since);
+        match &result {
+            // Nobody else takes them away: so those of a write that was given up are written by the next one.
+            Ok(()) => drop(self.board.lock().events.drain(..picture.events.len())),
+            Err(_) => self.forget(),
         }
         result
     }
@@ -126,9 +126,11 @@ impl Projection {
         for chunk in picture.tables.chunks(5000) {
             transaction.execute(TABLES, &[&mapping, &json!(chunk)]).await?;
         }
+        for chunk in picture.sequences.chunks(5000) {
+            transaction.execute(SEQUENCES, &[&mapping, &json!(chunk)]).await?;
+        }
         for (table, key, statement, rows) in [
-            ("sequence_state", &["database", "schema", "name"][..], SEQUENCES, &picture.sequences),
-            ("role_state", &["role"], ROLES, &picture.roles),
+            ("role_state", &["role"][..], ROLES, &picture.roles),
             ("cutover_check", &["database", "name"], CHECKS, &picture.checks),
         ] {
             let changed = self.changed(table, key, rows);
@@ -341,10 +343,10 @@ fn mapping_status(view: &View) -> Status {
     }
 }
 
-fn picture(board: &Board, epoch: u64, with_names: bool) -> Picture {
+fn picture(board: &Board, with_names: bool) -> Picture {
     let mut view = board.lock();
     let view = &mut *view;
-    let events = std::mem::take(&mut view.events);
+    let epoch = view.epoch;
     let status = mapping_status(view);
     // The phase shown for a mapping is that of the database that is least far.
     let phase =
@@ -361,7 +363,7 @@ fn picture(board: &Board, epoch: u64, with_names: bool) -> Picture {
         checks: Vec::new(),
         lag: Vec::new(),
         findings: cause::told_once(view.findings.values().flatten().cloned().collect()),
-        events,
+        events: view.events.clone(),
         pace: view.pace.clone(),
     };
     picture.findings.sort();
@@ -375,7 +377,7 @@ fn picture(board: &Board, epoch: u64, with_names: bool) -> Picture {
                 picture.tables.push(table_row(name, schema, table, view, complete));
             }
         }
-        picture.sequences.extend(database.sequences.iter().map(|((schema, sequence), value)| {
+        picture.sequences.extend(database.new_sequences(epoch).into_iter().map(|((schema, sequence), value)| {
             json!({"database": name, "schema": schema, "name": sequence, "last_value": value.last_value, "is_called": value.is_called})
         }));
         picture.findings.extend(cause::told_once(database.findings.values().flatten().cloned().collect()));
@@ -415,4 +417,56 @@ fn database_checks(name: &str, view: &DatabaseView) -> Vec<Value> {
         view.checks.iter().map(|c| json!({"database": name, "name": c.name, "ok": c.ok, "detail": c.detail, "fix": c.fix})),
     );
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copy::table::sample;
+    use crate::stream::sequences::Value as Position;
+
+    fn projection(board: &Board) -> Projection {
+        let identity = Identity {
+            mapping: "erp".into(),
+            source: "old".into(),
+            destination: "new".into(),
+            source_version: None,
+            destination_version: None,
+        };
+        Projection::new(identity, board.clone())
+    }
+
+    #[test]
+    fn what_a_projection_that_is_gone_or_a_write_that_was_given_up_may_not_have_shown_is_shown_again() {
+        let board = Board::default();
+        board.database("shop", |view| {
+            view.set_tables(&[sample("a", 10)]);
+            view.sequences.insert(("s".into(), "q".into()), Position { last_value: 7, is_called: true });
+        });
+        let rows = |board: &Board| {
+            let picture = picture(board, false);
+            (picture.tables.len(), picture.sequences.len())
+        };
+        let mut first = projection(&board);
+        assert_eq!(rows(&board), (1, 1));
+        assert_eq!(rows(&board), (0, 0), "nothing has changed");
+        first.forget();
+        assert_eq!(rows(&board), (1, 1));
+        drop(first);
+        let _second = projection(&board);
+        assert_eq!(rows(&board), (1, 1), "the board outlives the projection");
+        board.database("shop", |view| {
+            view.sequences.insert(("s".into(), "q".into()), Position { last_value: 8, is_called: true });
+        });
+        assert_eq!(rows(&board), (0, 1));
+    }
+
+    #[test]
+    fn an_event_is_on_the_board_until_it_is_written() {
+        let board = Board::default();
+        board.event("shop", "info", "one".to_owned());
+        for _ in 0..2 {
+            assert_eq!(picture(&board, false).events.len(), 1);
+        }
+    }
 }

@@ -28,8 +28,6 @@ pub struct Facts {
     pub tables_not_ready: Vec<String>,
     /// Whether a walsender serves our slot.
     pub slot_active: bool,
-    /// Whether the slot has lost log it needs.
-    pub slot_lost: bool,
     /// Whether the apply worker runs.
     pub worker_running: bool,
     /// The latest error of the apply worker, if it has not proved since that it got past it.
@@ -93,12 +91,11 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
         ),
         check(
             "stream_running",
-            facts.slot_active && !facts.slot_lost && facts.worker_running && facts.recent_error.is_none(),
-            match (&facts.recent_error, facts.slot_lost, facts.slot_active && facts.worker_running) {
-                (_, true, _) => "the source has discarded log that the stream needs".to_owned(),
-                (Some(error), ..) => error.clone(),
-                (None, false, false) => "the apply worker is not connected".to_owned(),
-                (None, false, true) => "apply worker and walsender are connected".to_owned(),
+            facts.slot_active && facts.worker_running && facts.recent_error.is_none(),
+            match (&facts.recent_error, facts.slot_active && facts.worker_running) {
+                (Some(error), _) => error.clone(),
+                (None, false) => "the apply worker is not connected".to_owned(),
+                (None, true) => "apply worker and walsender are connected".to_owned(),
             },
             "look into the destination's server log for the apply worker's message; it is tried again by itself",
         ),
@@ -199,7 +196,6 @@ mod tests {
     fn every_fact_can_fail_alone() {
         assert_eq!(failing(|f| f.tables_ready = 1), ["tables_in_step"]);
         assert_eq!(failing(|f| f.slot_active = false), ["stream_running"]);
-        assert_eq!(failing(|f| f.slot_lost = true), ["stream_running"]);
         assert_eq!(failing(|f| f.recent_error = Some("duplicate key".into())), ["stream_running"]);
         assert_eq!(failing(|f| f.marker_age = None), ["applied_past_marker"]);
         assert_eq!(failing(|f| f.marker_age = Some(Duration::from_secs(11))), ["applied_past_marker"]);

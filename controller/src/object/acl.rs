@@ -251,6 +251,7 @@ fn foreign(acl: &Acl, name: &ObjectName, face: &Face, numbers: &mut HashMap<Obje
             part: Part::Acl(0),
             section: Section::AfterData,
             table: None,
+            between: None,
             sql: as_grantor(grantor.as_deref(), &sql),
             secret: None,
             done_when: None,

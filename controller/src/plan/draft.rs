@@ -80,6 +80,8 @@ pub struct Draft {
     pub section: Section,
     /// The table whose copy must be over first.
     pub table: Option<u32>,
+    /// Of a foreign key: the two tables, if they have rows of their own.
+    pub between: Option<[u32; 2]>,
     /// The SQL, as it may be shown.
     pub sql: String,
     /// The SQL as it is executed, where it holds a secret.
@@ -101,6 +103,7 @@ impl Draft {
             part: Part::Create,
             section,
             table: None,
+            between: None,
             sql,
             secret: None,
             done_when: None,
@@ -125,6 +128,13 @@ impl Draft {
     #[must_use]
     pub fn table(mut self, table: Option<u32>) -> Self {
         self.table = table;
+        self
+    }
+
+    /// About a foreign key between these tables.
+    #[must_use]
+    pub fn between(mut self, tables: Option<[u32; 2]>) -> Self {
+        self.between = tables;
         self
     }
 

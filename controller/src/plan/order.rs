@@ -32,6 +32,7 @@ pub(super) fn statements(graph: Graph) -> Vec<Statement> {
             part: draft.part,
             section: draft.section,
             table: if draft.section == Section::AfterData { draft.table } else { None },
+            between: draft.between,
             done_when: if draft.section == Section::BeforeData { None } else { draft.done_when },
             undo: if draft.section == Section::AtCutover { draft.undo } else { None },
             after,

@@ -75,6 +75,10 @@ pub struct Statement {
     pub section: Section,
     /// OID on the source of the table whose copy must be over first (after-data statements only).
     pub table: Option<u32>,
+    /// Of a foreign key between tables that have rows of their own: OIDs on the source of both. It may be made and validated before its
+    /// section, when everything else about them is done and they show one state of the source.
+    #[serde(skip)]
+    pub between: Option<[u32; 2]>,
     /// SQL that gives one boolean row: whether the statement's effect is already there on the destination. Statements of
     /// `AfterData` and later have one wherever running the statement a second time would fail; `None` means running again is harmless.
     pub done_when: Option<String>,

@@ -64,7 +64,7 @@ mod tests {
         let needs = DestinationNeeds {
             streams: 1,
             connections: 1,
-            subscription_prefix: String::new(),
+            own_subscriptions: String::new(),
             databases: set(&["shop", "crm", "new"]),
             ours: set(&["shop"]),
             control_database: "migrator".to_owned(),
@@ -80,7 +80,7 @@ mod tests {
         let needs = DestinationNeeds {
             streams: 1,
             connections: 1,
-            subscription_prefix: String::new(),
+            own_subscriptions: String::new(),
             databases: set(&["migrator"]),
             ours: set(&[]),
             control_database: "migrator".to_owned(),

@@ -65,8 +65,8 @@ pub struct SourceNeeds {
     pub passes: usize,
     /// Sessions at the same time, without WAL senders.
     pub connections: usize,
-    /// What the names of this mapping's slots begin with: those that are there already are not needed again.
-    pub slot_prefix: String,
+    /// The names of this mapping's slots, as a regular expression: those that are there already are not needed again.
+    pub own_slots: String,
     /// The databases that take part.
     pub databases: BTreeSet<String>,
 }
@@ -78,8 +78,8 @@ pub struct DestinationNeeds {
     pub streams: usize,
     /// Sessions at the same time.
     pub connections: usize,
-    /// What the names of this mapping's subscriptions begin with: those that are there already are not needed again.
-    pub subscription_prefix: String,
+    /// The names of this mapping's subscriptions, as a regular expression: those that are there already are not needed again.
+    pub own_subscriptions: String,
     /// The databases to be made, under their names on the destination.
     pub databases: BTreeSet<String>,
     /// The databases that the ledger says we made: being there is no conflict.

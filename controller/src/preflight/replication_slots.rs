@@ -35,7 +35,7 @@ impl From<&Row> for Room {
 
 pub(super) async fn check(client: &Client, needs: &SourceNeeds) -> Result<Vec<Finding>, Error> {
     let row = client
-        .query_one(include_str!("replication_slots.sql"), &[&needs.slot_prefix])
+        .query_one(include_str!("replication_slots.sql"), &[&needs.own_slots])
         .await
         .map_err(|source| Error { check: "replication slots", source })?;
     Ok(judge(&Room::from(&row), needs))
@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn needs(streams: usize, passes: usize) -> SourceNeeds {
-        SourceNeeds { streams, passes, connections: 20, slot_prefix: "pg_migrator_erp".to_owned(), databases: BTreeSet::new() }
+        SourceNeeds { streams, passes, connections: 20, own_slots: "^pg_migrator_erp_".to_owned(), databases: BTreeSet::new() }
     }
 
     fn codes(room: &Room, needs: &SourceNeeds) -> Vec<&'static str> {

@@ -33,7 +33,7 @@ impl From<&Row> for Room {
 
 pub(super) async fn check(client: &Client, needs: &DestinationNeeds) -> Result<Vec<Finding>, Error> {
     let row = client
-        .query_one(include_str!("workers.sql"), &[&needs.subscription_prefix])
+        .query_one(include_str!("workers.sql"), &[&needs.own_subscriptions])
         .await
         .map_err(|source| Error { check: "workers and origins", source })?;
     Ok(judge(&Room::from(&row), needs))
@@ -101,7 +101,7 @@ mod tests {
         DestinationNeeds {
             streams,
             connections: 10,
-            subscription_prefix: "pg_migrator_erp".to_owned(),
+            own_subscriptions: "^pg_migrator_erp_".to_owned(),
             databases: BTreeSet::new(),
             ours: BTreeSet::new(),
             control_database: String::new(),

@@ -1,7 +1,7 @@
--- Room for subscriptions on a destination; $1 is what the names of our own begin with.
+-- Room for subscriptions on a destination; $1 is a regular expression for the names of our own.
 SELECT pg_catalog.current_setting('max_logical_replication_workers')::bigint AS max_workers,
        (SELECT count(*) FROM pg_catalog.pg_subscription s
-        WHERE s.subenabled AND pg_catalog.left(s.subname::text, pg_catalog.length($1)) <> $1) AS other_workers,
+        WHERE s.subenabled AND s.subname::text !~ $1) AS other_workers,
        pg_catalog.current_setting('max_worker_processes')::bigint AS max_processes,
        -- Background workers of others that stay: neither apply workers nor those that help a query for a moment.
        (SELECT count(*) FROM pg_catalog.pg_stat_activity a
@@ -14,7 +14,7 @@ SELECT pg_catalog.current_setting('max_logical_replication_workers')::bigint AS 
        (SELECT count(*) FROM pg_catalog.pg_replication_origin o
         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_subscription s
                           WHERE o.roname = 'pg_' || s.oid::text
-                            AND pg_catalog.left(s.subname::text, pg_catalog.length($1)) = $1)) AS other_origins,
+                            AND s.subname::text ~ $1)) AS other_origins,
        pg_catalog.current_setting('max_connections')::bigint
            - pg_catalog.current_setting('superuser_reserved_connections')::bigint AS max_connections,
        (SELECT count(*) FROM pg_catalog.pg_stat_activity

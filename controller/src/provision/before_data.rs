@@ -173,6 +173,7 @@ mod tests {
             part: Part::Create,
             section: Section::BeforeData,
             table: None,
+            between: None,
             done_when: None,
             undo: None,
             after: after.into(),

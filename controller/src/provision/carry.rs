@@ -308,6 +308,7 @@ pub async fn at_cutover(source: &Client, destination: &Client, name: &str) -> Re
             part: Part::Cutover,
             section: Section::AtCutover,
             table: None,
+            between: None,
             done_when: None,
             undo: Some(undo),
             after: Box::default(),

@@ -293,6 +293,7 @@ mod tests {
             part,
             section,
             table: None,
+            between: None,
             done_when: None,
             undo: None,
             after: after.into(),

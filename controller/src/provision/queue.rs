@@ -22,6 +22,8 @@ pub enum Signal {
 
 /// Building an index of a table below this size takes no longer than a few round trips.
 const SMALL: i64 = 2 << 20;
+/// Validating a foreign key takes as long as building an index of so much less than both its tables.
+const VALIDATION: i64 = 4;
 /// What runs in one transaction: so many statements, on so many bytes of tables. Larger ones leave other sessions idle.
 const BATCH: usize = 100;
 const BATCH_BYTES: i64 = 16 << 20;
@@ -44,6 +46,8 @@ enum Kind {
     Tables,
     /// Small statements that may touch anything: one session at a time, so that they do not collide.
     Global,
+    /// What could wait for its own section.
+    Early,
 }
 
 /// The statements that are still to be run.
@@ -61,8 +65,12 @@ pub struct Queue {
     tables: BTreeSet<(u32, usize)>,
     global: BTreeSet<usize>,
     global_runs: bool,
+    /// What may run early, with the tables that it reads; nothing to read where a key is only made.
+    is_early: HashMap<usize, Vec<u32>>,
+    /// What may run early now, with its weight.
+    early: BinaryHeap<(i64, Reverse<usize>)>,
     waiting: usize,
-    running: usize,
+    running: Vec<Kind>,
     batches: bool,
     copy_over: bool,
 }
@@ -88,8 +96,10 @@ impl Queue {
             tables: BTreeSet::new(),
             global: BTreeSet::new(),
             global_runs: false,
+            is_early: HashMap::new(),
+            early: BinaryHeap::new(),
             waiting: 0,
-            running: 0,
+            running: Vec::new(),
             batches,
             copy_over: false,
         };
@@ -112,6 +122,42 @@ impl Queue {
         }
         queue.waiting = ours.len();
         queue
+    }
+
+    /// Adds foreign keys of a later section, to be made while there is other work, so that no session is idle at its end: each when both its tables are copied and
+    /// nothing else is to be done about them, so that no session waits for another's lock. What is not taken stays for its section.
+    #[must_use]
+    pub fn with_early(mut self, statements: &[Statement], early: &[usize], finished: &HashSet<usize>) -> Self {
+        let early: Vec<usize> = early.iter().copied().filter(|i| !finished.contains(i)).collect();
+        // What else there is to do about these tables.
+        let mut about: HashMap<u32, Vec<usize>> =
+            early.iter().filter_map(|i| statements[*i].between).flatten().map(|t| (t, Vec::new())).collect();
+        for (i, table) in self.table_of.iter().enumerate() {
+            if let (Some(_), Some(list)) = (self.blockers[i], table.and_then(|table| about.get_mut(&table))) {
+                list.push(i);
+            }
+        }
+        for &i in &early {
+            let Some([table, referenced]) = statements[i].between else { continue };
+            let tables = if table == referenced { vec![table] } else { vec![table, referenced] };
+            let mut blockers = 0;
+            for table in tables {
+                self.by_table.entry(table).or_default().push(i);
+                blockers += 1;
+                for &before in &about[&table] {
+                    self.dependents.entry(before).or_default().push(i);
+                    blockers += 1;
+                }
+            }
+            // The key that it validates.
+            for before in statements[i].needs().filter(|before| self.is_early.contains_key(before)) {
+                self.dependents.entry(before).or_default().push(i);
+                blockers += 1;
+            }
+            self.blockers[i] = Some(blockers);
+            self.is_early.insert(i, if statements[i].makes() { Vec::new() } else { vec![table, referenced] });
+        }
+        self
     }
 
     /// Takes note of what happened to the copy.
@@ -147,6 +193,13 @@ impl Queue {
         if count > 1 {
             return;
         }
+        if let Some(tables) = self.is_early.get(&i) {
+            let bytes: i64 = tables.iter().filter_map(|table| self.bytes.get(table)).sum();
+            // A key is made in no time, and can then be validated.
+            let weight = if tables.is_empty() { i64::MAX } else { bytes / VALIDATION };
+            self.early.push((weight, Reverse(i)));
+            return;
+        }
         match self.table_of[i] {
             Some(_) if !self.is_small(i) => self.heavy.push((self.weight(i), Reverse(i))),
             Some(table) => {
@@ -169,6 +222,9 @@ impl Queue {
 
     /// Takes what a free session is to do next, out of `workers` sessions altogether: what takes longest first.
     pub fn take(&mut self, workers: usize) -> Option<Work> {
+        if self.early_is_longest() {
+            return self.take_early();
+        }
         let (statements, kind) = if let Some((_, Reverse(i))) = self.heavy.pop() {
             (vec![i], Kind::Heavy)
         } else if !self.tables.is_empty() {
@@ -186,7 +242,7 @@ impl Queue {
             }
             (batch, Kind::Tables)
         } else if self.global.is_empty() || (self.batches && self.global_runs) {
-            return None;
+            return self.take_early();
         } else {
             let count = if self.batches { BATCH } else { 1 };
             let mut batch = Vec::new();
@@ -202,15 +258,34 @@ impl Queue {
             self.blockers[i] = None;
         }
         self.waiting -= statements.len();
-        self.running += 1;
+        self.running.push(kind);
         let nothing_else = kind == Kind::Heavy && self.copy_over && self.heavy.is_empty() && self.waiting == 0;
-        let helpers = if nothing_else { workers.saturating_sub(self.running) } else { 0 };
+        let helpers = if nothing_else { workers.saturating_sub(self.running.len()) } else { 0 };
         Some(Work { statements, kind, helpers })
+    }
+
+    /// Whether something early takes longer than anything else that is to be done now.
+    fn early_is_longest(&self) -> bool {
+        let heaviest = self.heavy.peek().map_or(0, |(weight, _)| *weight);
+        self.waiting > 0 && self.early.peek().is_some_and(|(weight, _)| *weight > heaviest)
+    }
+
+    /// Takes something early, as long as others have something to do: when they are done, the stream is not to wait for more.
+    fn take_early(&mut self) -> Option<Work> {
+        if self.copy_over && self.waiting == 0 && !self.running.contains(&Kind::Heavy) {
+            return None;
+        }
+        let (_, Reverse(i)) = self.early.pop()?;
+        self.blockers[i] = None;
+        self.running.push(Kind::Early);
+        Some(Work { statements: vec![i], kind: Kind::Early, helpers: 0 })
     }
 
     /// The work is done, well or not: what waited for it may go on.
     pub fn finish(&mut self, work: &Work) {
-        self.running -= 1;
+        if let Some(at) = self.running.iter().position(|kind| *kind == work.kind) {
+            self.running.swap_remove(at);
+        }
         if work.kind == Kind::Global {
             self.global_runs = false;
         }
@@ -245,6 +320,7 @@ mod tests {
             part: Part::Create,
             section: Section::AfterData,
             table,
+            between: None,
             done_when: None,
             undo: None,
             after: after.into(),
@@ -322,6 +398,68 @@ mod tests {
         assert_eq!(first.helpers, 0, "another table may come");
         queue.note(&Signal::CopyOver);
         assert_eq!(queue.take(4).expect("its table is there").helpers, 2, "four, less two that run");
+    }
+
+    /// A key of table 1, its validation, and an index of each of two tables.
+    fn with_foreign_key() -> Vec<Statement> {
+        let between = Some([1, 2]);
+        let making = Statement { between, section: Section::AfterStreaming, ..statement(None, &[1]) };
+        let validating = Statement { part: Part::Validate, after: [2].into(), ..making.clone() };
+        vec![statement(Some(1), &[]), statement(Some(2), &[]), making, validating]
+    }
+
+    #[test]
+    fn a_foreign_key_is_made_as_soon_as_its_tables_are_done() {
+        let statements = with_foreign_key();
+        let mut queue = Queue::new(&statements, 0..2, &HashSet::new(), true).with_early(&statements, &[2, 3], &HashSet::new());
+        queue.note(&copied(1, LARGE));
+        queue.note(&copied(2, LARGE));
+        let (first, second) = (queue.take(4).expect("an index"), queue.take(4).expect("another"));
+        queue.finish(&first);
+        assert_eq!(queue.take(4), None, "the other table's index is still being built");
+        queue.finish(&second);
+        let making = queue.take(4).expect("both tables are done");
+        assert_eq!(making.statements, [2]);
+        assert_eq!(queue.take(4), None, "it is still being made");
+        queue.finish(&making);
+        assert_eq!(queue.take(4).expect("it is made").statements, [3]);
+        assert!(queue.is_empty(), "nobody waits for what is early");
+    }
+
+    #[test]
+    fn a_foreign_key_that_takes_longer_comes_before_the_rest() {
+        let mut statements = with_foreign_key();
+        statements.push(statement(Some(3), &[]));
+        statements.push(statement(Some(4), &[]));
+        let mut queue =
+            Queue::new(&statements, [0, 1, 4, 5], &HashSet::new(), true).with_early(&statements, &[2, 3], &HashSet::from([2]));
+        for (table, bytes) in [(1, LARGE), (2, LARGE), (3, LARGE / 4), (4, 10)] {
+            queue.note(&copied(table, bytes));
+        }
+        queue.note(&Signal::CopyOver);
+        let (first, second) = (queue.take(2).expect("an index"), queue.take(2).expect("another"));
+        queue.finish(&first);
+        queue.finish(&second);
+        let order: Vec<Vec<usize>> = std::iter::from_fn(|| queue.take(2)).map(|work| work.statements).collect();
+        assert_eq!(order, [vec![3], vec![4], vec![5]]);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_foreign_key_at_the_end() {
+        let mut statements = with_foreign_key();
+        statements.push(statement(Some(3), &[]));
+        let mut queue =
+            Queue::new(&statements, [0, 1, 4], &HashSet::new(), true).with_early(&statements, &[2, 3], &HashSet::from([2]));
+        for (table, bytes) in [(1, LARGE), (2, LARGE), (3, 3 * LARGE)] {
+            queue.note(&copied(table, bytes));
+        }
+        queue.note(&Signal::CopyOver);
+        let running: Vec<Work> = std::iter::from_fn(|| queue.take(4)).collect();
+        assert_eq!(running.iter().map(|work| work.statements[0]).collect::<Vec<_>>(), [4, 0, 1]);
+        queue.finish(&running[1]);
+        queue.finish(&running[2]);
+        queue.finish(&running[0]);
+        assert_eq!(queue.take(4), None, "the stream may begin: nothing else is left to do");
     }
 
     #[test]

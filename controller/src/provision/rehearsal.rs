@@ -1,5 +1,8 @@
 //! The rehearsal: the whole plan is executed in a scratch database on the destination, so that every statement that will
 //! fail is known before the source is touched. The database is ours, and is dropped in the end.
+//!
+//! There may be no ledger yet. So a comment on the database says that it is ours, and an advisory lock, held by the rehearsal's
+//! session, that it is still needed: what a rehearsal that was killed has left is told from what another one works in.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -28,16 +31,79 @@ pub enum Error {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// Somebody else's database, or one that was made right before a rehearsal was killed.
+    #[error("there is a database {0} that was not marked as ours: drop it if nobody needs it")]
+    Foreign(String),
+    /// Another rehearsal works in it.
+    #[error("the schema is being rehearsed by another process, in the scratch database {0}")]
+    Busy(String),
+    /// The operator has had enough.
+    #[error("the rehearsal was interrupted")]
+    Interrupted,
     /// The plan.
     #[error(transparent)]
     Schema(#[from] schema::Error),
+}
+
+/// The comment by which a scratch database is known as ours.
+const MARK: &str = "scratch database of a pg-migrator rehearsal";
+
+/// The name of the scratch database for one of the source's.
+pub fn scratch_name(mapping: &str, source_database_oid: u32) -> String {
+    format!("pg_migrator_rehearsal_{mapping}_{source_database_oid}")
+}
+
+const LOCK: &str = "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('pg-migrator scratch ' || $1::text, 0))";
+const UNLOCK: &str = "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended('pg-migrator scratch ' || $1::text, 0))";
+
+/// Drops what a rehearsal that is gone has left under this name. The lock must be held.
+async fn drop_left(maintenance: &Session, scratch: &str) -> Result<(), Error> {
+    let failed = |source| Error::Scratch { database: scratch.to_owned(), doing: "dropped", source };
+    let row = maintenance
+        .query_opt(
+            "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = $1",
+            &[&scratch],
+        )
+        .await
+        .map_err(failed)?;
+    match row.map(|row| row.get::<_, Option<String>>(0)) {
+        None => Ok(()),
+        Some(Some(mark)) if mark == MARK => {
+            maintenance.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", quote::ident(scratch))).await.map_err(failed)
+        }
+        Some(_) => Err(Error::Foreign(scratch.to_owned())),
+    }
+}
+
+/// Drops the scratch databases that rehearsals of this mapping have left, and that nobody works in. `maintenance` is connected to
+/// the database that rehearsals are begun from.
+pub async fn drop_leftovers(maintenance: &Session, mapping: &str) -> Result<(), tokio_postgres::Error> {
+    let left = maintenance
+        .query(
+            "SELECT datname::text FROM pg_catalog.pg_database
+             WHERE datname ~ $1 AND pg_catalog.shobj_description(oid, 'pg_database') = $2",
+            &[&format!("^{}[0-9]+$", scratch_name(mapping, 0).trim_end_matches('0')), &MARK],
+        )
+        .await?;
+    for row in left {
+        let scratch: String = row.get(0);
+        if maintenance.query_one(LOCK, &[&scratch]).await?.get(0) {
+            tracing::info!("dropping {scratch}, which an interrupted check has left");
+            if let Err(error) = drop_left(maintenance, &scratch).await {
+                tracing::warn!("{error}");
+            }
+            maintenance.query_one(UNLOCK, &[&scratch]).await?;
+        }
+    }
+    Ok(())
 }
 
 /// In the order of execution.
 const SECTIONS: [Section; 4] = [Section::BeforeData, Section::AfterData, Section::AfterStreaming, Section::AtCutover];
 
 /// Executes `plan` in a scratch database named `scratch`, which an interrupted rehearsal may have left. Roles that are
-/// still to be made (`roles_to_come`) are missing for it, and that is no finding.
+/// still to be made (`roles_to_come`) are missing for it, and that is no finding. Once `interrupted` is over, nothing more is
+/// rehearsed; the database is dropped in any case.
 pub async fn rehearse(
     destination: &Endpoint,
     maintenance: &Session,
@@ -45,18 +111,31 @@ pub async fn rehearse(
     definition: &Definition,
     plan: &Plan,
     roles_to_come: &BTreeSet<String>,
+    interrupted: impl Future<Output = ()>,
 ) -> Result<Vec<Finding>, Error> {
     let failed = |doing| {
         let database = scratch.to_owned();
         move |source| Error::Scratch { database, doing, source }
     };
-    let drop_it = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote::ident(scratch));
-    maintenance.batch_execute(&drop_it).await.map_err(failed("dropped"))?;
-    let row = maintenance.query_one("SELECT current_user::text", &[]).await.map_err(failed("made"))?;
-    let definition = Definition { owner: row.get(0), ..definition.clone() };
-    maintenance.batch_execute(&databases::create(&definition, scratch)).await.map_err(failed("made"))?;
-    let outcome = execute(destination, scratch, plan).await;
-    maintenance.batch_execute(&drop_it).await.map_err(failed("dropped"))?;
+    if !maintenance.query_one(LOCK, &[&scratch]).await.map_err(failed("locked"))?.get::<_, bool>(0) {
+        return Err(Error::Busy(scratch.to_owned()));
+    }
+    let rehearsing = async {
+        drop_left(maintenance, scratch).await?;
+        let row = maintenance.query_one("SELECT current_user::text", &[]).await.map_err(failed("made"))?;
+        let definition = Definition { owner: row.get(0), ..definition.clone() };
+        maintenance.batch_execute(&databases::create(&definition, scratch)).await.map_err(failed("made"))?;
+        let mark = format!("COMMENT ON DATABASE {} IS {}", quote::ident(scratch), quote::literal(MARK));
+        maintenance.batch_execute(&mark).await.map_err(failed("marked"))?;
+        let outcome = tokio::select! {
+            outcome = execute(destination, scratch, plan) => outcome.map_err(Error::from),
+            () = interrupted => Err(Error::Interrupted),
+        };
+        drop_left(maintenance, scratch).await?;
+        outcome
+    };
+    let outcome = rehearsing.await;
+    maintenance.query_one(UNLOCK, &[&scratch]).await.map_err(failed("unlocked"))?;
     let mut failures = outcome?;
     let missing: BTreeSet<String> = roles_to_come.iter().map(|role| format!("role \"{role}\" does not exist")).collect();
     failures.forgive(|reason| missing.iter().any(|missing| reason.starts_with(missing)));
@@ -82,7 +161,8 @@ async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<F
             let _ = signals.send(schema::Signal::TableCopied { table, bytes: 0 });
         }
         let _ = signals.send(schema::Signal::CopyOver);
-        schema::build(destination, scratch, &statements, section, 1, &mut signalled, &mut failures, |_| {}).await?;
+        let build = schema::Build { destination, database: scratch, statements: &statements, section, workers: 1, early: &[] };
+        schema::build(build, &mut signalled, &mut failures, |_| {}).await?;
     }
     Ok(failures)
 }

@@ -1,7 +1,7 @@
 //! Executing a plan: sessions for DDL, and what comes after the data, as a graph on several of them.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -183,16 +183,28 @@ pub(super) async fn execute_one(session: &Session, sql: &str, helpers: usize) ->
     session.batch_execute(&sql).await
 }
 
-/// Executes the statements of one section on up to `workers` sessions, each as soon as its table is copied and its
+/// What is to be built.
+#[derive(Debug, Clone, Copy)]
+pub struct Build<'a> {
+    /// The destination instance.
+    pub destination: &'a Endpoint,
+    /// The database there.
+    pub database: &'a str,
+    /// The whole plan.
+    pub statements: &'a [Statement],
+    /// What of it.
+    pub section: Section,
+    /// On so many sessions.
+    pub workers: usize,
+    /// Foreign keys of a later section that may be made beside this one. One that fails now is left to its section.
+    pub early: &'a [usize],
+}
+
+/// Executes the statements of one section, each as soon as its table is copied and its
 /// predecessors are done, what takes longest first. Ends when none is left, or when nothing that is left can run because its table
 /// never came. What needs something in `failures` is left out and noted there, like what fails now.
-#[allow(clippy::too_many_arguments)] // each is a thing of its own
 pub async fn build(
-    destination: &Endpoint,
-    database: &str,
-    statements: &[Statement],
-    section: Section,
-    workers: usize,
+    Build { destination, database, statements, section, workers, early }: Build<'_>,
     signals: &mut mpsc::UnboundedReceiver<Signal>,
     failures: &mut Failures,
     mut done: impl FnMut(usize),
@@ -202,10 +214,11 @@ pub async fn build(
     let selected: Vec<usize> = (0..statements.len()).filter(|i| statements[*i].section == section).collect();
     done(selected.iter().filter(|i| finished.contains(i)).count());
     // While the stream runs nothing may hold locks on many tables.
-    let mut queue = Queue::new(statements, selected, &finished, section == Section::AfterData);
+    let batches = section == Section::AfterData;
+    let mut queue = Queue::new(statements, selected, &finished, batches).with_early(statements, early, &finished);
     let mut idle = vec![first];
     let mut sessions = 1;
-    let mut tasks: JoinSet<(Session, Work, Option<Vec<Outcome>>)> = JoinSet::new();
+    let mut tasks: JoinSet<(Session, Work, Instant, Option<Vec<Outcome>>)> = JoinSet::new();
     loop {
         while !idle.is_empty() || sessions < workers {
             let Some(work) = queue.take(workers) else { break };
@@ -226,8 +239,9 @@ pub async fn build(
             tasks.spawn(
                 async move {
                     let attended = [Attended::new(&endpoint, &session)];
+                    let begun = Instant::now();
                     let outcomes = attend(&attended, || 0, execute(&session, &sql, work.helpers)).await;
-                    (session, work, outcomes)
+                    (session, work, begun, outcomes)
                 }
                 .in_current_span(),
             );
@@ -241,7 +255,11 @@ pub async fn build(
         }
         tokio::select! {
             Some(result) = tasks.join_next(), if !tasks.is_empty() => {
-                let (session, work, outcomes) = result?;
+                let (session, work, begun, outcomes) = result?;
+                if let Some(first) = work.statements.first() {
+                    let (took, statements, first) = (begun.elapsed(), work.statements.len(), &statements[*first].object);
+                    tracing::debug!(?took, statements, %first, "built");
+                }
                 let Some(outcomes) = outcomes else { return Err(Error::Silent { database: database.to_owned() }) };
                 idle.push(session);
                 for (index, outcome) in outcomes {
@@ -252,13 +270,15 @@ pub async fn build(
                         }
                         // Somebody may have done it: a builder of an earlier try, whose statement ran on.
                         Err(error) => {
-                            if !is_done(idle.last(), &statements[index]).await {
+                            if statements[index].section != section {
+                                tracing::debug!(error = retry::message(&error), object = %statements[index].object, "not early");
+                            } else if !is_done(idle.last(), &statements[index]).await {
                                 failures.fail(index, retry::message(&error));
                             }
                         }
                     }
                 }
-                done(work.statements.len());
+                done(work.statements.iter().filter(|i| statements[**i].section == section).count());
                 queue.finish(&work);
             }
             signal = signals.recv(), if !queue.is_copy_over() => {

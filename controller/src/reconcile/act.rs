@@ -1,6 +1,6 @@
 //! Acting: the steps that make a database, its schema, and what connects it to the source. Each is safe to repeat.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, PoisonError};
 
 use serde_json::json;
@@ -22,8 +22,19 @@ use crate::provision::failure::{Failed, Failures};
 use crate::provision::tablespaces::Placement;
 use crate::provision::{carry, databases, schema};
 use crate::stream::options::{self, Options};
+use crate::stream::resync::TableName;
 use crate::stream::{Names, publication, resync, slot, subscription};
-use crate::{object, preflight};
+use crate::{beside, object, preflight};
+
+/// What an order to copy anew is about.
+enum Meant {
+    /// Everything in the database.
+    All,
+    /// A table that travels beside the stream; it has been ordered.
+    Beside,
+    /// A table of a stream.
+    Table(TableName),
+}
 
 impl Database {
     pub(super) fn refusal(&self, refusal: Refusal) -> Finding {
@@ -52,6 +63,18 @@ impl Database {
                     "if it has been switched over: SELECT migrator.mark_complete('{}'); otherwise drop database {} on the \
                      destination and give the mapping another name, to begin anew",
                     self.context.mapping, self.name
+                ),
+            ),
+            Refusal::MadeAnew => (
+                Code::DatabaseMadeAnew,
+                format!("destination: database {}", quote::ident(&self.name)),
+                "the source's database was dropped or renamed, and another one was made under its name; what was carried over of the \
+                 former one is left as it is"
+                    .to_owned(),
+                format!(
+                    "if nobody needs it, to begin anew on the destination: {}; or keep it, and leave the new one out (databases.exclude of \
+                     the mapping)",
+                    subscription::steps_to_drop(&self.name, &self.former)
                 ),
             ),
             Refusal::SlotGone(stream) => (
@@ -314,6 +337,21 @@ impl Database {
         Ok(ledger::amend(&self.context.control, effect, &json!({ "made": true })).await?)
     }
 
+    /// Finds out what an order means, and orders of it what travels beside the stream.
+    async fn order_meant(&mut self, word: Option<&str>) -> Result<Meant, Error> {
+        let Some(word) = word else {
+            self.order_beside(None).await?;
+            return Ok(Meant::All);
+        };
+        let looking = "looking for the table that is to be copied anew";
+        let beside = beside::tables::read(self.source().await?).await.map_err(Error::doing(looking))?;
+        let streamed = table::read(self.destination().await?).await.map_err(Error::doing(looking))?;
+        let mut there: BTreeSet<TableName> = beside.into_iter().map(|t| (t.schema, t.name)).collect();
+        there.extend(streamed.into_iter().map(|t| (t.schema, t.name)));
+        let table = resync::named(&there, word)?;
+        Ok(if self.order_beside(Some(&table)).await? { Meant::Beside } else { Meant::Table(table) })
+    }
+
     /// Carries out what was ordered of this database: only its own task may, since it is the one that starts the stream.
     pub(super) async fn carry_out_orders(&mut self) -> Result<(), Error> {
         let orders = self.context.orders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name).unwrap_or_default();
@@ -323,17 +361,18 @@ impl Database {
         }
         for order in orders {
             // Whoever asked may be gone; then the request is open still, and asked again at the next start.
-            match self.order_beside(order.table.as_deref()).await {
-                Ok(true) if order.table.is_some() => {
+            let meant = match self.order_meant(order.table.as_deref()).await {
+                Ok(Meant::Beside) => {
                     let _ = order.answer.send(Ok(1));
                     continue;
                 }
-                Ok(_) => {}
+                Ok(Meant::All) => None,
+                Ok(Meant::Table(table)) => Some(table),
                 Err(error) => {
                     let _ = order.answer.send(Err(error.to_string()));
                     continue;
                 }
-            }
+            };
             let names = self.names.clone();
             let (name, policy) = (self.name.clone(), self.context.settings.replica_identity);
             self.source().await?;
@@ -343,24 +382,16 @@ impl Database {
             let detached = async {
                 let failed = |e| resync::Error::Statement(e);
                 let lost = resync::lost_slots(source, &names).await?;
-                if order.table.is_some() && !lost.is_empty() {
+                if meant.is_some() && !lost.is_empty() {
                     return Err(resync::Error::NoSlot);
                 }
-                let waiting: Vec<&Detached> =
-                    self.detached.iter().filter(|d| order.table.as_ref().is_none_or(|t| *t == d.label())).collect();
-                let mut detached = match resync::detach(&mut destination, &names, order.table.as_deref()).await {
-                    // Taken out of its stream before: it waits for this.
-                    Err(resync::Error::NoTable(_)) if !waiting.is_empty() => HashSet::new(),
-                    // Refused by the source when it was to be published: it is tried once more.
-                    Err(resync::Error::NoTable(label)) => {
-                        let there = table::read(&destination).await.map_err(failed)?;
-                        let there = there.into_iter().map(|t| (t.schema, t.name)).collect();
-                        resync::named(there, Some(&label))?.into_iter().collect()
-                    }
-                    result => result?,
-                };
+                let mut detached = resync::detach(&mut destination, &names, meant.as_ref()).await?;
                 resync::forget_failures(&destination, &names).await?;
-                for table in waiting {
+                // One that is not attached failed to be copied, or was refused by the source: it is tried once more.
+                detached.extend(meant.clone());
+                // One that was taken out of its stream waits for this.
+                let is_meant = |d: &&Detached| meant.as_ref().is_none_or(|(schema, name)| d.schema == *schema && d.name == *name);
+                for table in self.detached.iter().filter(is_meant) {
                     ledger::undone(&context.control, table.effect, "copied anew").await?;
                     detached.insert((table.schema.clone(), table.name.clone()));
                 }
@@ -382,12 +413,19 @@ impl Database {
                             .retain(|f| !tables.iter().any(|t| t.label() == f.object && !published.refused.contains_key(&t.oid)));
                     }
                 });
-                if let (Some(_), Some(refused)) = (&order.table, published.refused.into_values().next()) {
+                if let (Some(_), Some(refused)) = (&meant, published.refused.into_values().next()) {
                     return Err(resync::Error::Refused(refused.reason));
                 }
-                Ok::<_, resync::Error>(detached.len())
+                Ok::<_, resync::Error>((detached.len(), tables))
             };
             let outcome = detached.await.map_err(|error| error.to_string());
+            let outcome = outcome.map(|(detached, tables)| {
+                // What failed to be copied is tried at once.
+                let is_ordered = |oid: u32| meant.is_none() || tables.iter().any(|t| t.oid == oid);
+                self.failed.iter_mut().filter(|(oid, _)| is_ordered(**oid)).for_each(|(_, failed)| failed.cooling.end());
+                self.tables = None;
+                if meant.is_some() { detached } else { detached + self.failed.len() }
+            });
             let _ = order.answer.send(outcome);
             self.finished = false;
             self.watcher = Watcher::default();

@@ -166,7 +166,7 @@ pub async fn source_findings(
         streams: streams(mapping, selected, effects, settings),
         passes: settings.copy_workers.min(selected.len()),
         connections: settings.max_source_connections.map_or(connections, |limit| limit.min(connections)),
-        slot_prefix: prefix(mapping),
+        own_slots: own_names(mapping),
         databases: selected.iter().map(|(_, name)| name.clone()).collect(),
     };
     let mut findings = preflight::source(source, source.version(), &needs).await;
@@ -186,7 +186,7 @@ pub async fn destination_findings(
     let needs = preflight::DestinationNeeds {
         streams: streams(mapping, selected, effects, settings),
         connections: connections(selected, settings),
-        subscription_prefix: prefix(mapping),
+        own_subscriptions: own_names(mapping),
         databases: selected.iter().map(|(_, name)| name.clone()).collect(),
         ours: effects.iter().filter(|e| e.kind == ledger::Kind::Database).map(|e| e.object.clone()).collect(),
         control_database: control_database.to_owned(),
@@ -194,9 +194,10 @@ pub async fn destination_findings(
     preflight::destination(destination, destination.version(), &needs).await
 }
 
-/// What the names of a mapping's slots and subscriptions begin with.
-fn prefix(mapping: &str) -> String {
-    format!("pg_migrator_{mapping}_")
+/// The names of a mapping's slots and subscriptions, as [`Names`] makes them, as a regular expression: not those of a mapping whose name
+/// begins alike. A mapping's name has no character that means anything there.
+fn own_names(mapping: &str) -> String {
+    format!("^pg_migrator_{mapping}_[0-9]+(_s[0-9]+)?$")
 }
 
 /// The streams of all databases.

@@ -13,6 +13,7 @@ use super::fill::take_permits;
 use crate::beside::{self, Crew, Outcome, Record, tables};
 use crate::finding::{Code, Finding, Severity};
 use crate::monitor::readiness::Beside;
+use crate::stream::resync::TableName;
 
 /// Large objects are compared again after this long …
 const EVERY: Duration = Duration::from_mins(1);
@@ -102,12 +103,12 @@ impl Database {
         self.beside.due = (!ordered).then(|| Instant::now() + pause);
     }
 
-    /// Orders a fresh copy of what travels beside the stream: of the table named `schema.table`, if it is such a one, or of all. Gives
-    /// whether there was such a table.
-    pub(super) async fn order_beside(&mut self, table: Option<&str>) -> Result<bool, Error> {
+    /// Orders a fresh copy of what travels beside the stream: of this table, if it is such a one, or of all. Gives whether there was such
+    /// a table.
+    pub(super) async fn order_beside(&mut self, table: Option<&TableName>) -> Result<bool, Error> {
         let there = tables::read(self.source().await?).await.map_err(Error::doing("looking at tables beside the stream"))?;
-        let chosen: Vec<String> =
-            there.iter().map(tables::Table::label).filter(|label| table.is_none_or(|t| t == label)).collect();
+        let is_meant = |t: &&tables::Table| table.is_none_or(|(schema, name)| t.schema == *schema && t.name == *name);
+        let chosen: Vec<String> = there.iter().filter(is_meant).map(tables::Table::label).collect();
         if chosen.is_empty() && table.is_some() {
             return Ok(false);
         }

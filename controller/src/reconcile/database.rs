@@ -31,6 +31,8 @@ const TABLE_COOLS_AT_MOST: Duration = Duration::from_hours(1);
 const FAILING_IS_AN_ERROR_AFTER: Duration = Duration::from_mins(1);
 /// A refused database is looked at again after this long.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
+/// How long a stream that is not in step yet is left alone at first.
+const SHORTEST_NAP: Duration = Duration::from_millis(50);
 
 /// Why a step did not succeed. The loop tells it, waits and looks again.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +133,8 @@ pub struct Database {
     pub(super) beside: super::beside::Keeper,
     /// Tables that were taken out of their streams, by the ledger.
     pub(super) detached: Vec<Detached>,
+    /// Subscriptions of ours that are in a database of this name and are of none of its streams: those of a former one.
+    pub(super) former: Vec<String>,
     /// Streams that fail, nobody knows at what.
     pub(super) riddles: HashMap<usize, Riddle>,
 }
@@ -145,14 +149,25 @@ pub(super) struct Failed {
 /// What failed, and is left alone for a while.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cooling {
-    pub(super) since: Instant,
-    pub(super) tries: u32,
+    /// None when it is to be tried at once.
+    since: Option<Instant>,
+    tries: u32,
 }
 
 impl Cooling {
-    pub(super) fn is_cooling(&self) -> bool {
+    /// After a failure, `before` being what it was after the one before it.
+    pub(super) fn after(before: Option<Self>) -> Self {
+        Self { since: Some(Instant::now()), tries: before.map_or(0, |before| before.tries) + 1 }
+    }
+
+    pub(super) fn is_cooling(self) -> bool {
         let pause = TABLE_COOLS_FOR.saturating_mul(1 << self.tries.saturating_sub(1).min(16)).min(TABLE_COOLS_AT_MOST);
-        self.since.elapsed() < pause
+        self.since.is_some_and(|since| since.elapsed() < pause)
+    }
+
+    /// Somebody asks for another try.
+    pub(super) fn end(&mut self) {
+        self.since = None;
     }
 }
 
@@ -184,6 +199,7 @@ impl Database {
             without_standby_since: None,
             beside: super::beside::Keeper::default(),
             detached: Vec::new(),
+            former: Vec::new(),
             riddles: HashMap::new(),
         }
     }
@@ -363,6 +379,8 @@ impl Database {
     async fn watch(&mut self, subscriptions: &[u32], uncopied: usize) -> Result<(), Error> {
         let context = self.context.clone();
         let names = self.names.clone();
+        // A stream that has just begun, without a backlog, is in step within a moment.
+        let mut nap = SHORTEST_NAP;
         loop {
             let hold = context.holds.borrow().of(&self.name).filter(|_| uncopied > 0).map(str::to_owned);
             let phase = if hold.is_some() { Phase::Copying } else { super::watch::phase(self.in_step, self.finished) };
@@ -387,7 +405,8 @@ impl Database {
                 .map_err(Error::doing(doing))?;
             self.in_step = self.watcher.in_step();
             let paused = *self.mode.borrow() == Mode::Paused;
-            if self.in_step && self.finished && !paused && context.holds.borrow().of(&self.name).is_none() {
+            let alone = paused || self.watcher.leaves_alone() || context.holds.borrow().of(&self.name).is_some();
+            if self.in_step && self.finished && !alone {
                 self.keep_beside();
             }
             if uncopied > 0 && hold.is_none() && !paused {
@@ -417,8 +436,9 @@ impl Database {
             if cooled && !paused && hold.is_none() {
                 return Ok(());
             }
+            nap = if self.in_step { context.tick } else { (nap * 2).min(context.tick) };
             tokio::select! {
-                () = tokio::time::sleep(context.tick) => {}
+                () = tokio::time::sleep(nap) => {}
                 _ = self.mode.changed() => return Ok(()),
                 copied = self.beside.ended() => self.note_beside(copied),
             }

@@ -44,6 +44,9 @@ pub struct Observed {
     pub published: bool,
     /// Its streams, at least one.
     pub streams: Vec<Stream>,
+    /// Whether the ledger says that any subscription was ever made for a database of this name: also one of another name, for a source
+    /// database that was made anew since.
+    pub once_subscribed: bool,
     /// Published tables that failed lately: another try comes later, by itself or when the operator asks for it.
     pub tables_cooling: usize,
     /// Whether this process has executed what comes after the data.
@@ -73,6 +76,8 @@ pub enum Refusal {
     SlotDropped(usize),
     /// There was a subscription, and now there is none.
     SubscriptionGone(usize),
+    /// The source's database was made anew under its name; what was carried over of the former one is on the destination.
+    MadeAnew,
 }
 
 /// The next thing to do. Each is safe to repeat.
@@ -181,8 +186,13 @@ fn connect(o: &Observed) -> Option<Step> {
     // With one subscription made, the schema was built and published: that it was is no longer known after a restart.
     if o.streams.iter().all(|s| s.subscription.is_none()) {
         if !o.schema_built {
-            // Built in part by a controller that is gone: there is no telling how far. No row is in it yet.
-            return Some(if o.target_is_fresh { Step::BuildSchema } else { Step::DropDatabase });
+            return Some(match (o.target_is_fresh, o.once_subscribed) {
+                (true, _) => Step::BuildSchema,
+                // It may hold the rows of the database that had the name before.
+                (false, true) => Step::Refuse(Refusal::MadeAnew),
+                // Built in part by a controller that is gone: there is no telling how far. No row is in it yet.
+                (false, false) => Step::DropDatabase,
+            });
         }
         if !o.published {
             return Some(Step::Publish);
@@ -226,6 +236,7 @@ mod tests {
             schema_built: false,
             published: false,
             streams: vec![no_stream()],
+            once_subscribed: false,
             tables_cooling: 0,
             built: false,
             all_in_step: false,
@@ -353,6 +364,15 @@ mod tests {
             let o = Observed { schema_built, published, paused, ..with(subscribed(true), |s| s.subscription = None) };
             assert_eq!(decide(&o), Step::Refuse(Refusal::SubscriptionGone(0)));
         }
+    }
+
+    #[test]
+    fn what_was_carried_over_of_a_database_is_not_dropped_for_one_made_anew_under_its_name() {
+        let o = Observed { target: Target::Ours, once_subscribed: true, ..nothing() };
+        assert_eq!(decide(&o), Step::Refuse(Refusal::MadeAnew));
+        // Dropped by the operator, and so made anew on the destination as well.
+        assert_eq!(decide(&Observed { target: Target::Missing, ..o.clone() }), Step::CreateDatabase);
+        assert_eq!(decide(&Observed { target_is_fresh: true, ..o }), Step::BuildSchema);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::copy::{self, Table, pass};
 use crate::finding::{Code, Finding, Severity};
 use crate::gentle::room::Seats;
 use crate::monitor::board::TableStage;
-use crate::plan::{Plan, Section};
+use crate::plan::{Plan, Section, Statement};
 use crate::postgres::{Endpoint, Session};
 use crate::provision::failure::Failures;
 use crate::provision::{label_provider, schema, statistics};
@@ -105,9 +105,18 @@ impl Database {
             let _ = signals.send(schema::Signal::CopyOver);
         };
         let done = |n| board.database(&name, |view| view.statements_done += n);
-        let (destination, section) = (&context.destination, Section::AfterData);
-        let building =
-            schema::build(destination, &name, &plan.statements, section, builders, &mut signalled, &mut failures, done);
+        let section = Section::AfterData;
+        let early: Vec<usize> =
+            (0..plan.statements.len()).filter(|i| shows_one_state(&plan.statements[*i], &settings.subscriptions)).collect();
+        let work = schema::Build {
+            destination: &context.destination,
+            database: &name,
+            statements: &plan.statements,
+            section,
+            workers: builders,
+            early: &early,
+        };
+        let building = schema::build(work, &mut signalled, &mut failures, done);
         let working = async { tokio::join!(copying, handling, building) };
         let (copied, (), built) = tokio::select! {
             ended = working => ended,
@@ -117,8 +126,8 @@ impl Database {
         drop((permits, build_permits));
         self.source = observer;
         for (oid, finding) in failed {
-            let tries = self.failed.get(&oid).map_or(0, |f| f.cooling.tries) + 1;
-            self.failed.insert(oid, Failed { cooling: Cooling { since: Instant::now(), tries }, finding });
+            let cooling = Cooling::after(self.failed.get(&oid).map(|f| f.cooling));
+            self.failed.insert(oid, Failed { cooling, finding });
         }
         self.show_failed();
         if let (Some(_), None, Err(error)) = (&settings.standby, &without_standby, &copied) {
@@ -195,7 +204,9 @@ impl Database {
         let _ = signals.send(schema::Signal::CopyOver);
         let (destination, board) = (&self.context.destination, &self.context.board);
         let done = |n| board.database(&self.name, |view| view.statements_done += n);
-        schema::build(destination, &self.name, &plan.statements, section, workers, &mut signalled, failures, done).await?;
+        let statements = &plan.statements;
+        let build = schema::Build { destination, database: &self.name, statements, section, workers, early: &[] };
+        schema::build(build, &mut signalled, failures, done).await?;
         Ok(failures.findings(&self.name, &plan.statements, section))
     }
 
@@ -301,6 +312,15 @@ fn note_event(
     }
 }
 
+/// Whether a statement is about a foreign key between tables that come in one pass, under one snapshot, and then through one stream: so that
+/// they never show different states of the source.
+fn shows_one_state(statement: &Statement, subscriptions: &HashMap<u32, u32>) -> bool {
+    statement.between.is_some_and(|[table, referenced]| {
+        let subscription = subscriptions.get(&table);
+        subscription.is_some() && subscription == subscriptions.get(&referenced)
+    })
+}
+
 /// Takes at least one permit, and more, up to `wanted`, as far as nobody else has them.
 pub(super) async fn take_permits(semaphore: &Arc<Semaphore>, wanted: usize) -> (Vec<OwnedSemaphorePermit>, usize) {
     let mut permits = Vec::new();
@@ -360,5 +380,34 @@ pub(super) async fn telling_blockers<T>(
             result
         }
         () = observer => unreachable!("the observer never ends"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::ObjectName;
+    use crate::plan::draft::Part;
+
+    #[test]
+    fn a_foreign_key_between_two_passes_or_two_streams_waits_for_both() {
+        let statement = |between| Statement {
+            sql: String::new(),
+            secret: None,
+            object: ObjectName { class: "constraint", schema: String::new(), parent: String::new(), name: String::new() },
+            part: Part::Create,
+            section: Section::AfterStreaming,
+            table: None,
+            between,
+            done_when: None,
+            undo: None,
+            after: Box::default(),
+        };
+        // Tables 1 and 2 come through stream 7, table 3 through another; table 4 was attached earlier.
+        let subscriptions = HashMap::from([(1, 7), (2, 7), (3, 8)]);
+        let one_state = |between| shows_one_state(&statement(between), &subscriptions);
+        assert!(one_state(Some([1, 2])) && one_state(Some([1, 1])));
+        assert!(!one_state(Some([1, 3])) && !one_state(Some([1, 4])) && !one_state(Some([4, 1])) && !one_state(Some([4, 4])));
+        assert!(!one_state(None));
     }
 }

@@ -2,7 +2,6 @@
 //! until the operator asks for a fresh copy of it.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use serde_json::json;
 
@@ -49,7 +48,9 @@ impl Detached {
     }
 
     fn finding(&self, mapping: &str, database: &str) -> Finding {
-        let [mapping_literal, database_literal, table] = [mapping, database, &self.label()].map(quote::literal);
+        let word = resync::word(&self.schema, &self.name);
+        let [mapping_literal, database_literal, table] =
+            [mapping, database, &word].map(|text| quote::literal(text).trim_start().to_owned());
         Finding {
             severity: Severity::Error,
             database: database.to_owned(),
@@ -199,7 +200,7 @@ impl Database {
         let (control, mapping) = (&self.context.control, &self.context.mapping);
         let object = quote::qualified(schema, table);
         ledger::record(control, mapping, Side::Destination, &self.name, Kind::Detached, &object, &detail).await?;
-        resync::detach(destination, std::slice::from_ref(names), Some(&label)).await?;
+        resync::detach(destination, std::slice::from_ref(names), Some(&(schema.to_owned(), table.to_owned()))).await?;
         self.context.board.event(&self.name, "error", format!("{label}: {reason}; the stream goes on without it"));
         Ok(())
     }
@@ -221,7 +222,7 @@ impl Database {
 
     /// What a stream fails at could not be found, or not be taken out of it.
     fn note_riddle(&mut self, stream: usize, why: &str, fix: &str) {
-        let tries = self.riddles.get(&stream).map_or(0, |riddle| riddle.cooling.tries) + 1;
+        let cooling = Cooling::after(self.riddles.get(&stream).map(|riddle| riddle.cooling));
         let finding = Finding {
             severity: Severity::Error,
             database: self.name.clone(),
@@ -231,7 +232,7 @@ impl Database {
             fix: fix.to_owned(),
             statement: None,
         };
-        self.riddles.insert(stream, Riddle { cooling: Cooling { since: Instant::now(), tries }, finding });
+        self.riddles.insert(stream, Riddle { cooling, finding });
     }
 
     /// Shows the streams that fail at what could not be found; those that go on again are none of them.

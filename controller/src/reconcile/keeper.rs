@@ -44,6 +44,8 @@ struct Keeper {
     samples: BTreeMap<String, Samples>,
     /// Databases whose copying waits for their stream.
     held: BTreeMap<String, String>,
+    /// Databases for which the source keeps too much, and the findings that say so.
+    alarms: BTreeMap<String, Finding>,
     pace: Pace,
     /// When bytes were counted last, and how many there were.
     counted: (Instant, u64),
@@ -52,8 +54,16 @@ struct Keeper {
 /// Looks at every tick, until it is dropped.
 pub(super) async fn run(context: Context, holds: watch::Sender<Holds>) {
     let counted = (Instant::now(), context.gentle.rate.passed());
-    let mut keeper =
-        Keeper { context, holds, session: None, samples: BTreeMap::new(), held: BTreeMap::new(), pace: Pace::default(), counted };
+    let mut keeper = Keeper {
+        context,
+        holds,
+        session: None,
+        samples: BTreeMap::new(),
+        held: BTreeMap::new(),
+        alarms: BTreeMap::new(),
+        pace: Pace::default(),
+        counted,
+    };
     loop {
         if let Err(error) = keeper.look().await {
             // The databases' own tasks tell of a server that is away.
@@ -137,8 +147,7 @@ impl Keeper {
     /// Looks at what the source keeps for our slots, and does what the policy says.
     async fn look_at_wal(&mut self) -> Result<(), Error> {
         let Some(session) = &self.session else { return Ok(()) };
-        let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
-        let slots: Vec<SideEffect> = effects.into_iter().filter(|effect| effect.kind == Kind::Slot).collect();
+        let slots = ledger::in_force_of(&self.context.control, &self.context.mapping, &[Kind::Slot]).await?;
         let names: Vec<&str> = slots.iter().map(|effect| effect.object.as_str()).collect();
         let rows = session.query(include_str!("keeper.sql"), &[&names]).await?;
         let now = Instant::now();
@@ -158,17 +167,34 @@ impl Keeper {
         }
         self.samples.retain(|name, _| rows.iter().any(|row| row.get::<_, &str>("slot_name") == name));
         let databases: BTreeSet<&str> = slots.iter().map(|effect| effect.database.as_str()).collect();
-        for database in databases {
-            if !self.context.board.lock().databases.contains_key(database) {
-                // It is gone from the source, and nothing more is shown of it.
-                continue;
-            }
+        for &database in &databases {
             let found = worst.get(database).copied();
-            self.context.board.database(database, |view| view.wal = found.map(|(kept, _)| kept));
-            let Some((kept, effect)) = found else { continue };
-            self.act(kept, effect).await?;
+            if self.is_shown(database) {
+                self.context.board.database(database, |view| view.wal = found.map(|(kept, _)| kept));
+            }
+            match found {
+                Some((kept, effect)) => self.act(kept, effect).await?,
+                None => drop(self.alarms.remove(database)),
+            }
         }
+        self.alarms.retain(|database, _| databases.contains(database.as_str()));
+        self.tell_alarms();
         Ok(())
+    }
+
+    /// A database that is no longer on the source under its name is not on the board any more. Its slot may keep log all the same.
+    fn is_shown(&self, database: &str) -> bool {
+        self.context.board.lock().databases.contains_key(database)
+    }
+
+    fn tell_alarms(&self) {
+        let shown: Vec<String> = self.context.board.lock().databases.keys().cloned().collect();
+        for database in &shown {
+            self.context.board.set_findings(database, "wal_guard", self.alarms.get(database).cloned().into_iter().collect());
+        }
+        let of_gone = self.alarms.iter().filter(|(database, _)| !shown.contains(database)).map(|(_, finding)| finding);
+        let of_gone = of_gone.map(|finding| Finding { database: String::new(), ..finding.clone() }).collect();
+        self.context.board.set_mapping_findings("wal_guard", of_gone);
     }
 
     async fn act(&mut self, kept: Kept, effect: &SideEffect) -> Result<(), Error> {
@@ -185,13 +211,17 @@ impl Keeper {
             Level::Calm => drop(self.held.remove(database)),
             _ => {}
         }
-        let before = board.database(database, |view| view.findings.get("wal_guard").is_some_and(|f| !f.is_empty()));
+        let before = self.alarms.contains_key(database);
         let alarmed = level >= Level::Near || before && level == Level::Between;
         if alarmed != before {
             let text = if alarmed { "the source keeps" } else { "the source keeps little enough again:" };
             board.event(database, if alarmed { "warning" } else { "info" }, format!("{text} {} for us", kept.words()));
         }
-        board.set_findings(database, "wal_guard", if alarmed { vec![self.finding(kept, effect)] } else { Vec::new() });
+        if alarmed {
+            self.alarms.insert(database.clone(), self.finding(kept, effect));
+        } else {
+            self.alarms.remove(database);
+        }
         Ok(())
     }
 
@@ -225,7 +255,7 @@ impl Keeper {
         ledger::undone(&context.control, effect.id, "dropped to protect the source").await?;
         let text = format!("slot {} was dropped to protect the source, which kept {} for it", effect.object, kept.words());
         context.board.event(database, "error", text);
-        context.board.set_findings(database, "wal_guard", Vec::new());
+        self.alarms.remove(database);
         self.held.remove(database);
         // Its worker would ask for the slot again and again.
         let destination = context.destination.connect(database).await?;

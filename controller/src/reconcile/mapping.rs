@@ -1,7 +1,7 @@
 //! One mapping: its lock, its roles, the tasks of its databases, the operator's requests, and what is shown of it.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,8 @@ use crate::monitor::board::{Board, Phase};
 use crate::monitor::projection::{self, Projection};
 use crate::postgres::attend::{Attended, attend};
 use crate::postgres::{self, Endpoint, Session, quote, retry};
-use crate::provision::{carry, control, roles, tablespaces};
+use crate::provision::{carry, control, rehearsal, roles, tablespaces};
+use crate::stream::{Names, subscription};
 
 /// How long a mapping that was refused waits before it is looked at again.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
@@ -153,6 +154,11 @@ impl Mapping {
         self.held_by = Some(control.pid());
         let source = self.source.connect(&self.source.instance.database).await?;
         self.end_leftovers(&source, &control).await?;
+        let maintenance = self.destination.connect(&self.destination.instance.database).await?;
+        rehearsal::drop_leftovers(&maintenance, &self.name)
+            .await
+            .map_err(doing("dropping what an interrupted check has left"))?;
+        drop(maintenance);
         let mut projection = Projection::new(
             projection::Identity {
                 mapping: self.name.clone(),
@@ -424,6 +430,8 @@ impl Mapping {
         let selected = databases(&self.source, &source, &self.settings).await?;
         self.reserve_room(selected.len());
         self.leave_what_is_gone(&selected, known, running);
+        let gone = self.what_is_gone(&source, &context.control).await?;
+        self.board.set_mapping_findings("gone", gone);
         for (oid, name) in selected {
             if known.insert(name.clone(), oid).is_none() {
                 let span = tracing::info_span!("database", database = name);
@@ -463,20 +471,65 @@ impl Mapping {
             });
             self.board.event(name, "warning", "the database is no longer on the source".to_owned());
         }
-        let mut view = self.board.lock();
-        let findings = view.findings.entry("gone").or_default();
-        findings.extend(gone.iter().map(|name| {
-            Finding {
-                severity: Severity::Warning,
-                database: String::new(),
-                code: Code::DatabaseGone,
-                object: format!("source: database {}", quote::ident(name)),
-                reason:
-                    "it was dropped, renamed or made anew on the source; what was carried over of it stays on the destination"
-                        .to_owned(),
-                fix: format!("if nobody needs it: on the destination, DROP DATABASE {};", quote::ident(name)),
-                statement: None,
+    }
+
+    /// Findings about databases whose subscriptions are on the destination while the source does not have them any more, or under another
+    /// name: by the ledger, so that they are told by a restarted controller as well.
+    async fn what_is_gone(&self, source: &Session, control: &Session) -> Result<Vec<Finding>, Error> {
+        let looking = "looking for databases that are gone";
+        let subscriptions = ledger::in_force_of(control, &self.name, &[ledger::Kind::Subscription]).await?;
+        let mut databases: BTreeMap<&str, (u32, HashSet<String>)> = BTreeMap::new();
+        for effect in &subscriptions {
+            let Some(oid) = Names::source_oid(&self.name, &effect.object) else { continue };
+            let entry = databases.entry(&effect.database).or_default();
+            entry.0 = oid;
+            entry.1.insert(effect.object.clone());
+        }
+        let rows = source.query("SELECT oid, datname::text FROM pg_catalog.pg_database", &[]).await.map_err(doing(looking))?;
+        let called: HashMap<u32, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let mut findings = Vec::new();
+        for (database, (oid, names)) in databases {
+            let now = called.get(&oid);
+            if now.is_some_and(|now| now == database) {
+                continue;
             }
-        }));
+            let left = subscription::left_in(control, database, &names).await.map_err(doing(looking))?;
+            if !left.is_empty() {
+                findings.push(gone(database, now.map(String::as_str), &left));
+            }
+        }
+        Ok(findings)
+    }
+}
+
+/// The finding about a database that the source does not have any more, or has under another name.
+fn gone(database: &str, now: Option<&str>, subscriptions: &[String]) -> Finding {
+    let reason = match now {
+        None => "it was dropped on the source; what was carried over of it stays on the destination".to_owned(),
+        Some(now) => format!(
+            "it is called {} on the source by now, so that its stream does not find it; what was carried over of it stays on the \
+             destination, and its slot keeps log on the source",
+            quote::ident(now)
+        ),
+    };
+    let renaming = now.map_or(String::new(), |now| {
+        format!("to go on, on the source: ALTER DATABASE {} RENAME TO {}; ", quote::ident(now), quote::ident(database))
+    });
+    let slots = now.map_or(String::new(), |_| {
+        let drops =
+            subscriptions.iter().map(|name| format!("SELECT pg_drop_replication_slot({});", quote::literal(name).trim_start()));
+        format!("; and on the source: {}", drops.collect::<Vec<_>>().join(" "))
+    });
+    Finding {
+        severity: Severity::Warning,
+        database: String::new(),
+        code: Code::DatabaseGone,
+        object: format!("source: database {}", quote::ident(database)),
+        reason,
+        fix: format!(
+            "{renaming}if nobody needs what was carried over, on the destination: {}{slots}",
+            subscription::steps_to_drop(database, subscriptions)
+        ),
+        statement: None,
     }
 }

@@ -65,7 +65,8 @@ impl Database {
     }
 
     pub(super) async fn observe(&mut self) -> Result<Picture, Error> {
-        let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
+        let looked_at = [Kind::Database, Kind::Publication, Kind::Slot, Kind::Detached];
+        let effects = ledger::in_force_of(&self.context.control, &self.context.mapping, &looked_at).await?;
         self.name_streams(&effects);
         let target = target(&self.context.control, &self.name, &effects).await?;
         let names = self.names.clone();
@@ -93,6 +94,10 @@ impl Database {
             }
         }
         let subscribed = subscriptions.iter().any(Option::is_some);
+        if !made.is_empty() && !subscribed {
+            let left = subscription::left_in(&self.context.control, &self.name, &made).await;
+            self.former = left.map_err(Error::doing("looking for former subscriptions"))?;
+        }
         // The stream of a table is the one whose publication has it.
         let stream = |t: &Table| published.iter().position(|p| p.tables.contains(&t.oid));
         let state = |t: &Table| stream(t).and_then(|s| states[s].get(&(t.schema.clone(), t.name.clone())));
@@ -139,6 +144,7 @@ impl Database {
             schema_built: self.schema_built,
             published: self.published,
             streams,
+            once_subscribed: !made.is_empty(),
             tables_cooling: self.failed.values().filter(|f| f.cooling.is_cooling()).count() + self.detached.len(),
             built: self.built,
             all_in_step: self.in_step,

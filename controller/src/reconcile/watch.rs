@@ -34,6 +34,8 @@ pub struct Watcher {
     ticks: u64,
     /// Slow looks that are still to be taken.
     slow_looks_due: u64,
+    /// A backlog is being drained, and has not been for long.
+    leaves_alone: bool,
     clock: Clock,
     /// The marker that has not come through yet: its end, and when it was emitted.
     marker: Option<(Lsn, Instant)>,
@@ -74,8 +76,6 @@ pub struct Stream<'a> {
 pub enum Outcome {
     /// As before.
     Same,
-    /// Every table has come into step.
-    InStep,
     /// Something is no longer as it should be: observe anew.
     Changed,
     /// This stream's tables can't travel in binary form any more, and do.
@@ -192,14 +192,14 @@ impl Watcher {
         self.note_lag(now, lag.bytes, context.settings.max_lag_bytes);
         self.note_errors(now, workers.errors());
         // A backlog has the servers to itself for a while.
-        let is_behind = lag.bytes > context.settings.max_lag_bytes && self.slow_looks_due <= SLOW_LOOKS_PUT_OFF;
-        let slow = self.slow_looks_due > 0 && !is_behind;
+        self.leaves_alone = lag.bytes > context.settings.max_lag_bytes && self.slow_looks_due <= SLOW_LOOKS_PUT_OFF;
+        let slow = self.slow_looks_due > 0 && !self.leaves_alone;
         if slow {
             self.slow_looks_due = 0;
         }
 
-        let was_in_step = self.in_step();
-        if slow || !was_in_step || self.states.is_empty() {
+        let look_at_tables = slow || !self.in_step() || self.states.is_empty();
+        if look_at_tables {
             let mut states = HashMap::new();
             for subscription in subscriptions {
                 states.extend(subscription::tables(destination, *subscription).await?);
@@ -226,7 +226,6 @@ impl Watcher {
             tables_ready: self.states.values().filter(|s| **s == TableState::Ready).count(),
             tables_not_ready: Vec::new(),
             slot_active: active,
-            slot_lost: false,
             worker_running: workers.0.iter().all(|w| w.running),
             recent_error: self.recent_error.as_ref().map(|(_, text)| text.clone()),
             marker_age: self.marker_through.map(|t| now.duration_since(t)),
@@ -249,7 +248,8 @@ impl Watcher {
                     tables.iter().filter(|t| view.tables.contains_key(&(t.schema.clone(), t.name.clone()))).cloned().collect();
                 view.set_tables(&carried);
             }
-            for ((schema, name), state) in &self.states {
+            // Those of a whole database: only when they were looked at.
+            for ((schema, name), state) in self.states.iter().filter(|_| look_at_tables) {
                 view.set_stage(
                     schema,
                     name,
@@ -278,7 +278,9 @@ impl Watcher {
                 .collect();
             facts.beside.clone_from(&view.beside);
             view.lag = Some(lag);
-            view.sequences.clone_from(&self.sequences);
+            if view.sequences != self.sequences {
+                view.sequences.clone_from(&self.sequences);
+            }
             view.checks = readiness::checks(&facts);
             view.believe_until = Some(Instant::now() + (context.tick * 3).max(Duration::from_secs(10)));
         });
@@ -286,10 +288,12 @@ impl Watcher {
         if let Some(stream) = self.failing_stream(&workers, subscriptions) {
             return Ok(Outcome::Failing(stream));
         }
-        if self.in_step() && !was_in_step {
-            return Ok(Outcome::InStep);
-        }
         Ok(Outcome::Same)
+    }
+
+    /// Whether whatever can wait is to wait for a backlog.
+    pub fn leaves_alone(&self) -> bool {
+        self.leaves_alone
     }
 
     /// Whether every attached table is in step, as of the last look.

@@ -86,7 +86,7 @@ pub async fn find(
     // The limit is looked at between transactions: more and more of them, until the one is among them.
     for limit in [1_i32, 1_000, 1_000_000, i32::MAX] {
         let mut trial =
-            Trial { loader: &mut loader, attached: &attached, relations: HashMap::new(), entered: None, present: HashSet::new() };
+            Trial { loader: &mut loader, attached: &attached, relations: HashMap::new(), entered: None, present: HashMap::new() };
         trial.loader.batch_execute("BEGIN; SET LOCAL lock_timeout = '10s'").await.map_err(Error::Statement)?;
         let outcome = peek(&source, names, &publications, limit, applied, &mut trial).await;
         // After an error the transaction is aborted, and the rights are ours again with its end.
@@ -177,8 +177,9 @@ struct Trial<'a> {
     relations: HashMap<u32, Relation>,
     /// The relation whose owner the session is at the moment.
     entered: Option<u32>,
-    /// Relations that the destination has with all their columns.
-    present: HashSet<u32>,
+    /// Relations that the destination has with all their columns, and those of the columns that no SQL may set in an update:
+    /// identities that are GENERATED ALWAYS.
+    present: HashMap<u32, HashSet<String>>,
 }
 
 impl Trial<'_> {
@@ -204,7 +205,7 @@ impl Trial<'_> {
             Message::Update { relation, old, new } => {
                 let Some(relation) = concerned(relation) else { return Ok(Applied::No) };
                 let before = old.as_ref().unwrap_or(new);
-                (relation, key(relation, before), update(relation, before, new))
+                (relation, key(relation, before), update(relation, before, new, self.present.get(&relation.oid)))
             }
             Message::Delete { relation, old } => {
                 let Some(relation) = concerned(relation) else { return Ok(Applied::No) };
@@ -228,7 +229,7 @@ impl Trial<'_> {
     /// What the destination's table lacks, if there is such a table: it stops the stream, attached or not.
     async fn lacks(&mut self, relation: &u32) -> Result<Option<Conflict>, Error> {
         let Some(relation) = self.relations.get(relation).cloned() else { return Ok(None) };
-        if self.present.contains(&relation.oid) {
+        if self.present.contains_key(&relation.oid) {
             return Ok(None);
         }
         if self.owner(&relation).await?.is_none() {
@@ -241,9 +242,9 @@ impl Trial<'_> {
             .query_one(include_str!("missing_columns.sql"), &[&relation.schema, &relation.name, &columns])
             .await
             .map_err(Error::Statement)?;
-        let missing: Vec<String> = row.get(0);
+        let missing: Vec<String> = row.get("missing");
         if missing.is_empty() {
-            self.present.insert(relation.oid);
+            self.present.insert(relation.oid, row.get::<_, Vec<String>>("identities").into_iter().collect());
             return Ok(None);
         }
         let reason = format!("the destination's table does not have the columns {}", missing.join(", "));
@@ -380,9 +381,16 @@ fn matching(relation: &Relation, old: &Tuple) -> String {
     format!("ctid = (SELECT ctid FROM ONLY {} WHERE {conditions} LIMIT 1)", table(relation))
 }
 
-fn update(relation: &Relation, old: &Tuple, new: &Tuple) -> String {
-    let values: Vec<String> =
-        pairs(relation, new).map(|(column, value)| format!("{} = {}", quote::ident(&column.name), literal(value))).collect();
+/// Identities are left out: what the apply worker sets, SQL may not. They keep their value in all but an update to DEFAULT.
+/// Empty if nothing else is set.
+fn update(relation: &Relation, old: &Tuple, new: &Tuple, identities: Option<&HashSet<String>>) -> String {
+    let values: Vec<String> = pairs(relation, new)
+        .filter(|(column, _)| !identities.is_some_and(|identities| identities.contains(&column.name)))
+        .map(|(column, value)| format!("{} = {}", quote::ident(&column.name), literal(value)))
+        .collect();
+    if values.is_empty() {
+        return String::new();
+    }
     format!("UPDATE ONLY {} SET {} WHERE {}", table(relation), values.join(", "), matching(relation, old))
 }
 
@@ -424,12 +432,22 @@ mod tests {
         );
         let new = vec![text("8"), Value::Null, Value::Unchanged];
         assert_eq!(
-            update(&people(), &row, &new),
+            update(&people(), &row, &new, None),
             "UPDATE ONLY \"app\".\"Peo\"\"ple\" SET \"id\" = '8', \"na\"\"me\" = NULL WHERE \
              ctid = (SELECT ctid FROM ONLY \"app\".\"Peo\"\"ple\" WHERE \"id\" = '7' LIMIT 1)"
         );
         assert!(delete(&people(), &vec![text("7"), Value::Null, Value::Null]).starts_with("DELETE FROM ONLY"));
         assert_eq!(truncate(&[&people()], true), "TRUNCATE ONLY \"app\".\"Peo\"\"ple\" RESTART IDENTITY");
+    }
+
+    #[test]
+    fn an_identity_that_sql_may_not_set_is_not_set_when_an_update_is_tried() {
+        let row = vec![text("7"), text("Ada"), Value::Null];
+        let identities = HashSet::from(["id".to_owned()]);
+        let sql = update(&people(), &row, &row, Some(&identities));
+        assert!(sql.contains("SET \"na\"\"me\" = 'Ada', \"long\" = NULL WHERE") && sql.contains("\"id\" = '7'"), "{sql}");
+        let only = Relation { columns: vec![Column { name: "id".to_owned(), is_key: true }], ..people() };
+        assert_eq!(update(&only, &vec![text("7")], &vec![text("7")], Some(&identities)), "", "there is nothing to be set");
     }
 
     #[test]

@@ -53,6 +53,12 @@ impl Names {
         (0..made.unwrap_or(configured).max(1)).map(|stream| Self::new(mapping, source_database_oid, stream)).collect()
     }
 
+    /// The OID of the source database that a slot (or subscription) of this mapping belongs to, by its name.
+    pub fn source_oid(mapping: &str, slot: &str) -> Option<u32> {
+        let rest = slot.strip_prefix("pg_migrator_")?.strip_prefix(mapping)?.strip_prefix('_')?;
+        rest.split_once("_s").map_or(rest, |(oid, _)| oid).parse().ok()
+    }
+
     /// The subscription's name.
     pub fn subscription(&self) -> &str {
         &self.slot
@@ -90,6 +96,15 @@ mod tests {
         assert_eq!(slots, ["pg_migrator_erp_16384", "pg_migrator_erp_16384_s2", "pg_migrator_erp_16384_s3"]);
         assert_eq!(names[0], Names::of_database("erp", "shop", 16384, &[], 1)[0]);
         assert_eq!(names[2].publication, "pg_migrator_erp_s3");
+    }
+
+    #[test]
+    fn a_slot_tells_its_source_database() {
+        for stream in [0, 1, 12] {
+            assert_eq!(Names::source_oid("erp", &Names::new("erp", 16384, stream).slot), Some(16384));
+        }
+        assert_eq!(Names::source_oid("erp", &Names::new("erp_2", 16384, 0).slot), None);
+        assert_eq!(Names::source_oid("erp", &Names::new("crm", 16384, 0).slot), None);
     }
 
     #[test]

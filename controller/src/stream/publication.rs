@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::{Names, STREAMS, balance};
+use super::{Names, STREAMS, balance, resync};
 use crate::config::ReplicaIdentityPolicy;
 use crate::copy::{ReplicaIdentity, Table};
 use crate::finding::{Code, Finding, Severity};
@@ -279,7 +279,8 @@ enum Identity {
 
 fn refused(mapping: &str, database: &str, table: &Table, reason: &str) -> Finding {
     let label = table.label();
-    let [mapping, name, quoted] = [mapping, database, &label].map(|text| quote::literal(text).trim_start().to_owned());
+    let word = resync::word(&table.schema, &table.name);
+    let [mapping, name, quoted] = [mapping, database, &word].map(|text| quote::literal(text).trim_start().to_owned());
     Finding {
         severity: Severity::Error,
         database: database.to_owned(),

@@ -1,6 +1,6 @@
 //! Copying anew what is attached: the tables are taken out of the subscription, and the loop finds them not copied.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use tokio_postgres::Client;
 
@@ -49,29 +49,33 @@ pub async fn lost_slots<'n>(source: &Client, streams: &'n [Names]) -> Result<Vec
     Ok(streams.iter().zip(slots).filter(|(_, slot)| matches!(slot, Slot::Missing | Slot::Lost)).map(|(names, _)| names).collect())
 }
 
-/// Those of the tables that an operator's word means: all without one, else the table that is called `"schema"."table"` or, where
-/// that is clear, `schema.table`.
-pub fn named(tables: Vec<(String, String)>, word: Option<&str>) -> Result<Vec<(String, String)>, Error> {
-    let Some(word) = word else { return Ok(tables) };
+/// A table, by schema and name.
+pub type TableName = (String, String);
+
+/// The one of the tables that an operator's word means: the table that is called `"schema"."table"` or, where that is clear,
+/// `schema.table`.
+pub fn named(tables: &BTreeSet<TableName>, word: &str) -> Result<TableName, Error> {
     if let Some(table) = tables.iter().find(|(schema, name)| quote::qualified(schema, name) == word) {
-        return Ok(vec![table.clone()]);
+        return Ok(table.clone());
     }
-    let found: Vec<_> = tables.into_iter().filter(|(schema, name)| format!("{schema}.{name}") == word).collect();
-    match found.len() {
-        0 => Err(Error::NoTable(word.to_owned())),
-        1 => Ok(found),
-        _ => Err(Error::Ambiguous(word.to_owned())),
+    let mut found = tables.iter().filter(|(schema, name)| format!("{schema}.{name}") == word);
+    match (found.next(), found.next()) {
+        (None, _) => Err(Error::NoTable(word.to_owned())),
+        (Some(table), None) => Ok(table.clone()),
+        (Some(_), Some(_)) => Err(Error::Ambiguous(word.to_owned())),
     }
 }
 
-/// Takes tables (or the one named `schema.table`) out of the subscriptions of the database that `destination` is connected
-/// to, with their streams stopped. Gives which; the streams are started again by the loop, when they have been copied.
-pub async fn detach(
-    destination: &mut Client,
-    streams: &[Names],
-    table: Option<&str>,
-) -> Result<HashSet<(String, String)>, Error> {
-    let mut attached: HashMap<(String, String), usize> = HashMap::new();
+/// A word that means this table and no other.
+pub fn word(schema: &str, name: &str) -> String {
+    let is_plain = |part: &str| !part.contains(['.', '"']);
+    if is_plain(schema) && is_plain(name) { format!("{schema}.{name}") } else { quote::qualified(schema, name) }
+}
+
+/// Takes tables (or the one of this name) out of the subscriptions of the database that `destination` is connected to, with
+/// their streams stopped. Gives which; the streams are started again by the loop, when they have been copied.
+pub async fn detach(destination: &mut Client, streams: &[Names], table: Option<&TableName>) -> Result<HashSet<TableName>, Error> {
+    let mut attached: HashMap<TableName, usize> = HashMap::new();
     let mut subscribed = Vec::new();
     for names in streams {
         let Some(found) = subscription::observe(destination, names).await.map_err(Error::Statement)? else { continue };
@@ -79,9 +83,7 @@ pub async fn detach(
         attached.extend(tables.into_keys().map(|table| (table, subscribed.len())));
         subscribed.push((names, found.oid));
     }
-    let all: Vec<(String, String)> = attached.keys().cloned().collect();
-    // Without a stream there is nothing to be taken out, and everything is copied anyway.
-    let wanted = if subscribed.is_empty() { Vec::new() } else { named(all, table)? };
+    let wanted: HashSet<TableName> = attached.keys().filter(|name| table.is_none_or(|table| table == *name)).cloned().collect();
     let of_stream = |stream: usize| {
         let mut tables: Vec<_> = wanted.iter().filter(|table| attached[*table] == stream).collect();
         tables.sort();
@@ -119,7 +121,7 @@ pub async fn detach(
         }
     }
     transaction.commit().await.map_err(Error::Statement)?;
-    Ok(wanted.into_iter().collect())
+    Ok(wanted)
 }
 
 /// Begins counting anew what the streams fail at and which rows they miss: that is over with a fresh copy.
@@ -135,12 +137,16 @@ mod tests {
     #[test]
     fn a_word_means_one_table_or_none() {
         let table = |schema: &str, name: &str| (schema.to_owned(), name.to_owned());
-        let tables = vec![table("a", "b.c"), table("a.b", "c"), table("app", "t"), table("a\"b", "t")];
-        let named = |word| named(tables.clone(), Some(word));
-        assert_eq!(named("app.t").ok(), Some(vec![table("app", "t")]));
+        let tables = BTreeSet::from([table("a", "b.c"), table("a.b", "c"), table("app", "t"), table("a\"b", "t")]);
+        let named = |word: &str| named(&tables, word);
+        assert_eq!(named("app.t").ok(), Some(table("app", "t")));
         assert!(matches!(named("a.b.c"), Err(Error::Ambiguous(_))));
-        assert_eq!(named("\"a.b\".\"c\"").ok(), Some(vec![table("a.b", "c")]));
-        assert_eq!(named("\"a\"\"b\".\"t\"").ok(), Some(vec![table("a\"b", "t")]));
+        assert_eq!(named("\"a.b\".\"c\"").ok(), Some(table("a.b", "c")));
+        assert_eq!(named("\"a\"\"b\".\"t\"").ok(), Some(table("a\"b", "t")));
         assert!(matches!(named("app.nothing"), Err(Error::NoTable(_))));
+        for (schema, name) in &tables {
+            assert_eq!(named(&word(schema, name)).ok(), Some(table(schema, name)), "the word we give for it is understood");
+        }
+        assert_eq!(word("app", "t"), "app.t");
     }
 }

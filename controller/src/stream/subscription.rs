@@ -1,6 +1,6 @@
 //! The subscription in the destination database, and which tables are attached to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret as _;
@@ -71,6 +71,33 @@ pub async fn tables(
             ((row.get(0), row.get(1)), state)
         })
         .collect())
+}
+
+/// Those of the subscriptions that are in a database of the server, whichever database the client is connected to.
+pub async fn left_in(client: &Client, database: &str, names: &HashSet<String>) -> Result<Vec<String>, tokio_postgres::Error> {
+    let names: Vec<&String> = names.iter().collect();
+    let rows = client
+        .query(
+            "SELECT s.subname::text FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+             WHERE d.datname = $1 AND s.subname = ANY ($2::text[]) ORDER BY 1",
+            &[&database, &names],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// The statements by which an operator drops a database with the subscriptions in it, without touching the source: the server
+/// refuses the one before the other.
+pub fn steps_to_drop(database: &str, subscriptions: &[String]) -> String {
+    let drop_it = format!("DROP DATABASE {} WITH (FORCE);", quote::ident(database));
+    if subscriptions.is_empty() {
+        return drop_it;
+    }
+    let parted = subscriptions.iter().map(|name| {
+        let name = quote::ident(name);
+        format!("ALTER SUBSCRIPTION {name} DISABLE; ALTER SUBSCRIPTION {name} SET (slot_name = NONE); DROP SUBSCRIPTION {name};")
+    });
+    format!("in that database {} and then in another one {drop_it}", parted.collect::<Vec<_>>().join(" "))
 }
 
 /// Makes the subscription, connected to nothing yet and with no table in it.

@@ -1,5 +1,5 @@
 //! What the schema of a large database costs: reading the catalogs, planning and building with pg-migrator, beside
-//! `pg_dump --schema-only | psql`, from the same PostgreSQL 15 source onto the same PostgreSQL 18 server.
+//! `pg_dump --schema-only | psql`, from the same PostgreSQL 15 source onto the same PostgreSQL 18 server; then what the whole program costs.
 //!
 //! In the environment: `TABLES`, how many tables (default 20000; nine of ten are partitions, each with two indexes, defaults, a
 //! check, a comment and a grant).
@@ -14,8 +14,9 @@ use pg_migrator::plan::{self, Section};
 use pg_migrator::postgres::{Endpoint, ServerVersion};
 use pg_migrator::provision::before_data::before_data;
 use pg_migrator::provision::schema;
+use pg_migrator_tests::bench::{Servers, contender, meter};
 use pg_migrator_tests::cluster::tool18;
-use pg_migrator_tests::{Cluster, Error, Pair, Result};
+use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result};
 use tokio::sync::mpsc;
 
 /// The database at the source.
@@ -59,7 +60,28 @@ async fn bench() -> Result<()> {
         built.as_secs_f64(),
         most_memory()? / 1024
     );
+    let (time, memory) = run(pair).await?;
+    println!(
+        "{tables} tables: pg-migrator run, from nothing until every table is in step, {:.1} s, {} MB at most",
+        time.as_secs_f64(),
+        memory >> 20
+    );
     Ok(())
+}
+
+/// The whole program: reading, planning and building, one table after the other attached, the stream begun.
+async fn run(pair: Pair) -> Result<(Duration, u64)> {
+    let servers = Servers { source: pair.source, destination: pair.destination };
+    let begun = Instant::now();
+    let mut controller = Controller::started(&contender::config(&servers, DATABASE, &[]))?;
+    if let Err(error) = contender::until_streaming(&servers, DATABASE).await {
+        return Err(Error::Broken(format!("{error}\n{}", controller.report(&servers.destination).await)));
+    }
+    let time = begun.elapsed();
+    let pid = controller.id().ok_or_else(|| Error::Broken("the controller is gone".to_owned()))?;
+    let memory = meter::peak_memory(pid)?;
+    controller.stop().await?;
+    Ok((time, memory))
 }
 
 /// Makes the tables, some hundred in a transaction.
@@ -142,9 +164,9 @@ async fn ours(pair: &Pair) -> Result<(Duration, Duration, Duration, usize)> {
             let _ = sender.send(schema::Signal::TableCopied { table, bytes: 0 });
         }
         let _ = sender.send(schema::Signal::CopyOver);
-        schema::build(&endpoint, "ours", &plan.statements, section, WORKERS, &mut receiver, &mut failures, |_| {})
-            .await
-            .map_err(|error| failed("building", &error))?;
+        let (destination, statements) = (&endpoint, &plan.statements);
+        let build = schema::Build { destination, database: "ours", statements, section, workers: WORKERS, early: &[] };
+        schema::build(build, &mut receiver, &mut failures, |_| {}).await.map_err(|error| failed("building", &error))?;
     }
     let sections = [Section::BeforeData, Section::AfterData, Section::AfterStreaming];
     let findings: Vec<_> = sections.iter().flat_map(|&s| failures.findings("ours", &plan.statements, s)).collect();

@@ -29,6 +29,8 @@ const STOP_AT_MOST_MS: u64 = 6000;
 struct Soak {
     rounds: u32,
     seed: u64,
+    /// Only these, to play again what failed; empty for all.
+    only: Vec<u32>,
     /// What is drawn from.
     faults: Vec<Fault>,
     logs: Option<PathBuf>,
@@ -50,6 +52,14 @@ fn number<T: std::str::FromStr>(name: &str, default: T) -> Result<T> {
         Ok(text) => text.parse().map_err(|_| Error::Broken(format!("{name}={text} is not a number"))),
         Err(_) => Ok(default),
     }
+}
+
+/// Numbers of rounds, with commas between.
+fn only(text: &str) -> Result<Vec<u32>> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    words
+        .map(|word| word.parse().map_err(|_| Error::Broken(format!("ONLY={text}: {word} is not the number of a round"))))
+        .collect()
 }
 
 fn main() -> ExitCode {
@@ -75,6 +85,7 @@ fn soak() -> Result<bool> {
         rounds: number("ROUNDS", faults.len() as u32)?,
         faults,
         seed: number("SEED", rand::rng().random())?,
+        only: only(&std::env::var("ONLY").unwrap_or_default())?,
         logs,
         next_block: AtomicU32::new(0),
         report: Mutex::new(Report::default()),
@@ -108,9 +119,10 @@ async fn lane(soak: &Soak) -> Result<()> {
         if plans.is_empty() {
             return Ok(());
         }
+        let wanted = |plan: &Plan| soak.only.is_empty() || soak.only.contains(&plan.number);
         let major = majors[StdRng::seed_from_u64(soak.seed ^ u64::from(block)).random_range(0..majors.len())];
         let mut arena = None;
-        for plan in plans.into_iter().filter(|plan| plan.fault.since() <= major) {
+        for plan in plans.into_iter().filter(|plan| plan.fault.since() <= major && wanted(plan)) {
             let score = if plan.fault == Fault::DiskFull {
                 let disk = SmallDisk::mount()?;
                 let mut small = Arena::start(major, disk.as_ref().map(SmallDisk::folder)).await?;

@@ -41,8 +41,8 @@ enum Kind {
     Key(Index),
     /// Exclusion.
     Exclusion(Index),
-    /// Foreign key; whether every row was checked.
-    ForeignKey { validated: bool },
+    /// Foreign key; the table that it points to, and whether every row was checked.
+    ForeignKey { referenced: u32, validated: bool },
 }
 
 /// A constraint that is added when the rows are there.
@@ -91,7 +91,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     let kind = match (kind, index) {
         ("x", Some(index)) => Kind::Exclusion(index),
         (_, Some(index)) => Kind::Key(index),
-        (_, None) => Kind::ForeignKey { validated: row.try_get("validated")? },
+        (_, None) => Kind::ForeignKey { referenced: row.try_get("referenced")?, validated: row.try_get("validated")? },
     };
     let target = qualified(&schema, &table);
     if let Kind::Key(index) | Kind::Exclusion(index) = &kind {
@@ -128,15 +128,20 @@ impl Definition for Constraint {
         match &self.kind {
             Kind::Key(index) => self.with_index(object, context, index, &self.with_options(index), drafts),
             Kind::Exclusion(index) => self.with_index(object, context, index, &self.definition, drafts),
-            Kind::ForeignKey { validated } => {
+            Kind::ForeignKey { referenced, validated } => {
+                let partitioned = [self.relation, *referenced].iter().any(|table| context.catalog.is_partitioned(*table));
+                let between = (!partitioned).then_some([self.relation, *referenced]);
                 let definition = self.definition.strip_suffix(" NOT VALID").unwrap_or(&self.definition);
                 // ONLY would leave the partitions out.
                 let sql = format!("ALTER TABLE {} ADD CONSTRAINT {name} {definition} NOT VALID", self.table);
-                drafts.push(Draft::create(object, Section::AfterStreaming, sql).done_when(self.done_when(object, "")));
+                drafts.push(
+                    Draft::create(object, Section::AfterStreaming, sql).between(between).done_when(self.done_when(object, "")),
+                );
                 if *validated {
                     let sql = format!("ALTER TABLE {} VALIDATE CONSTRAINT {name}", self.table);
                     let done = self.done_when(object, " AND convalidated");
-                    drafts.push(Draft::about(object, Part::Validate, sql).section(Section::AfterStreaming).done_when(done));
+                    let draft = Draft::about(object, Part::Validate, sql).section(Section::AfterStreaming);
+                    drafts.push(draft.between(between).done_when(done));
                 }
             }
         }
@@ -200,7 +205,7 @@ mod tests {
             parent: None,
         };
         let key = Constraint {
-            kind: Kind::ForeignKey { validated: true },
+            kind: Kind::ForeignKey { referenced: 1, validated: true },
             table: String::new(),
             relation: 1,
             definition: "UNIQUE (\" DEFERRABLE\") DEFERRABLE INITIALLY DEFERRED".to_owned(),

@@ -1,5 +1,5 @@
 -- Primary keys, unique and exclusion constraints, foreign keys.
-SELECT con.oid, n.nspname::text AS schema, c.relname::text AS table_name, c.oid AS relation, con.conname::text AS name,
+SELECT con.oid, n.nspname::text AS schema, c.relname::text AS table_name, c.oid AS relation, con.confrelid AS referenced, con.conname::text AS name,
        con.contype::text AS kind, pg_catalog.pg_get_constraintdef(con.oid) AS definition,
        con.condeferrable AS deferrable, con.condeferred AS deferred, con.convalidated AS validated,
        index.oid AS index_oid, index.relname::text AS index_name, index.reloptions::text[] AS index_options,
