@@ -7,7 +7,7 @@ use pg_migrator::plan::{self, Options};
 use pg_migrator::postgres::ServerVersion;
 use pg_migrator_tests::controller::CONTROL;
 use pg_migrator_tests::pair::READY_LIMIT;
-use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result, dump_diff};
+use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result, dump_diff, schema};
 
 /// Things that only version 10 has.
 const OF_10: &str = "
@@ -44,6 +44,10 @@ const OF_BOTH: &str = "
     CREATE RULE loses AS ON DELETE TO old.factorials WHERE (OLD.n !) > 5 DO INSTEAD NOTHING;
     CREATE TRIGGER fires BEFORE UPDATE ON old.factorials FOR EACH ROW WHEN ((NEW.n !) > 5) EXECUTE PROCEDURE suppress_redundant_updates_trigger();
     -- What still is an operator: text search's, and one of the user's by that name.
+    CREATE OPERATOR old.@@@ (PROCEDURE = array_append, LEFTARG = anyarray, RIGHTARG = anyelement);
+    CREATE AGGREGATE old.gather_all(anyarray) (SFUNC = array_cat, STYPE = anyarray, COMBINEFUNC = array_cat, INITCOND = '{}');
+    CREATE FUNCTION old.who() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT System_User FROM old.users); END';
+    CREATE FUNCTION old.who_quoted() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT u.system_user || \"system_user\" FROM old.users u); END';
     CREATE VIEW old.negated AS SELECT !! 'a'::tsquery AS q;
     CREATE FUNCTION old.converts(int, int, cstring, internal, int) RETURNS void LANGUAGE c STRICT AS '$libdir/utf8_and_iso8859_1', 'iso8859_1_to_utf8';
     CREATE CONVERSION old.of_our_own FOR 'LATIN1' TO 'UTF8' FROM old.converts;
@@ -70,7 +74,10 @@ fn told(findings: &[(String, String)], expected: &[(&str, &str)]) {
 
 const BOTH: &[(&str, &str)] = &[
     ("polymorphic_function", "aggregate old.gather(anyelement)"),
+    ("polymorphic_function", "aggregate old.gather_all(anyarray)"),
+    ("polymorphic_function", "operator old.@@@(anyarray,anyelement)"),
     ("postfix_operator", "operator old.!!!(bigint,NONE)"),
+    ("reserved_word", "function old.who()"),
     ("removed_name", "view old.counters"),
     ("removed_name", "function old.backs_up()"),
     ("maintenance_search_path", "index old.by_loose"),
@@ -177,4 +184,47 @@ async fn settings_that_18_does_not_take_are_told_before_anything_is_made() -> Re
     let set = "SELECT count(*) FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = setrole WHERE rolname = 'fine' OR setdatabase <> 0";
     assert_eq!(pair.destination.value("postgres", set).await?, "2", "what it takes is set");
     Ok(())
+}
+
+/// Partitions of each persistence under a root that is marked as unlogged.
+const UNLOGGED: &str = "
+    CREATE UNLOGGED TABLE readings (id int, at date, note text DEFAULT 'none') PARTITION BY RANGE (at);
+    CREATE UNLOGGED TABLE of_2024 PARTITION OF readings FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+    CREATE TABLE of_2025 PARTITION OF readings FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+    CREATE UNLOGGED TABLE later PARTITION OF readings FOR VALUES FROM ('2026-01-01') TO (MAXVALUE) PARTITION BY LIST (note);
+    CREATE UNLOGGED TABLE none PARTITION OF later FOR VALUES IN ('none');
+    CREATE INDEX by_id ON readings (id);
+";
+
+async fn unlogged_partitions_arrive(major: u32) -> Result<()> {
+    let (source, destination) = tokio::try_join!(Cluster::start(major), Cluster::start(18))?;
+    source.run("postgres", "CREATE DATABASE shop").await?;
+    source.run("shop", UNLOGGED).await?;
+    let told = schema::carry(&source, &destination, "shop").await?;
+    let told: Vec<&str> = told.iter().map(|one| one.split(';').next().unwrap_or(one)).collect();
+    let reason = "the partitioned table is marked as unlogged, which meant nothing before version 18 and is refused by it";
+    let expected = ["later", "readings"].map(|name| format!("finding unlogged_partitioned: table public.{name}: {reason}"));
+    assert_eq!(told.iter().map(|one| one.replace('"', "")).collect::<BTreeSet<_>>(), BTreeSet::from(expected));
+    let relations = |partitioned: &str| {
+        format!(
+            "SELECT relname || ' ' || relkind::text || ' ' || CASE relkind WHEN 'p' THEN {partitioned} WHEN 'I' THEN {partitioned} ELSE relpersistence::text END
+             FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
+        )
+    };
+    let (expected, found) = (source.column("shop", &relations("'p'")).await?, relations("relpersistence::text"));
+    assert_eq!(destination.column("shop", &found).await?, expected);
+    assert!(expected.contains(&"of_2024 r u".to_owned()) && expected.contains(&"of_2025 r p".to_owned()), "{expected:?}");
+    destination.run("shop", "INSERT INTO readings VALUES (1, '2024-05-05'), (2, '2025-05-05'), (3, '2027-05-05')").await?;
+    assert_eq!(destination.value("shop", "SELECT count(*) FROM none").await?, "1");
+    Ok(())
+}
+
+#[tokio::test]
+async fn partitions_of_13_stay_unlogged_under_a_root_that_can_not_be() -> Result<()> {
+    unlogged_partitions_arrive(13).await
+}
+
+#[tokio::test]
+async fn partitions_of_17_stay_unlogged_under_a_root_that_can_not_be() -> Result<()> {
+    unlogged_partitions_arrive(17).await
 }

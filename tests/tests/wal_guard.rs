@@ -107,9 +107,12 @@ async fn the_slot_of_a_database_that_was_renamed_is_guarded_all_the_same() -> Re
     controller.wait_for(&pair.destination, told, READY_LIMIT).await?;
     let sql = "SELECT count(pg_logical_emit_message(false, 'scenario', repeat('x', 1000000))) FROM generate_series(1, 62)";
     pair.source.value("renamed", sql).await?;
-    let near = "(SELECT count(*) = 1 FROM migrator.findings WHERE code = 'wal_limit_near' AND resolved_at IS NULL)";
+    let near =
+        "(SELECT count(*) = 1 FROM migrator.findings WHERE code = 'wal_limit_near' AND database = '' AND resolved_at IS NULL)";
     controller.wait_for(&pair.destination, near, READY_LIMIT).await?;
-    assert_eq!(pair.destination.value(CONTROL, "SELECT array_agg(database) FROM migrator.databases").await?, "{stays}");
+    let shown = "(SELECT array_agg(database) = '{stays}' FROM migrator.databases)";
+    controller.wait_for(&pair.destination, shown, READY_LIMIT).await?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
     controller.must(&["complete", MAPPING]).await.map(drop)
 }
 

@@ -283,8 +283,9 @@ impl Check<'_> {
                     // The sender outlives every rehearsal.
                     let _ = stopped.wait_for(|stopped| *stopped).await;
                 };
-                let (endpoint, roles) = (&self.destination, one.roles_to_come);
-                match rehearsal::rehearse(endpoint, destination, &scratch, definition, plan, roles, stopped).await {
+                let servers =
+                    rehearsal::Servers { source: &self.source, destination: &self.destination, maintenance: destination };
+                match rehearsal::rehearse(servers, &scratch, definition, plan, one.roles_to_come, stopped).await {
                     // The labels that can't be set are known with their providers.
                     Ok(found) => findings.extend(found.into_iter().filter(|f| f.code != Code::LabelProviderMissing)),
                     Err(error) => findings.push(failed(Code::CheckFailed, database, &error)),

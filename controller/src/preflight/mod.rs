@@ -14,6 +14,7 @@ mod event_triggers;
 mod extensions;
 mod labels;
 mod locale;
+mod money;
 mod names;
 mod not_replicated;
 mod privileges;
@@ -152,6 +153,7 @@ pub async fn database(source: &Session, destination: &Client, definition: &Defin
     let mut all = Gathered { database: name, findings: Vec::new() };
     all.add(locale::check(destination, definition).await);
     all.add(collation_locales::check(source, destination, definition).await);
+    all.add(money::check(source, destination, definition).await);
     all.add(collations::check(source, destination, definition).await);
     all.add(privileges::database(source, name).await);
     all.add(row_security::check(source, name).await);

@@ -5,9 +5,11 @@
 //! order that [`queue`] says;
 //! [`failure`] knows what failed and what is left out for it, and [`cause`] sees to it that one cause is told once; [`control`] makes the
 //! control database; [`label_provider`] says whose security labels can't be set;
+//! [`rehearsal`] tries a plan beforehand, and asks (`bodies`) what functions mean there;
 //! [`statistics`] is what the planner knows of the rows; [`tablespaces`] says where things go.
 
 pub mod before_data;
+pub mod bodies;
 pub mod carry;
 pub mod cause;
 pub mod control;

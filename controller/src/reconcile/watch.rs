@@ -447,6 +447,7 @@ mod tests {
             replica_identity: ReplicaIdentity::Default,
             has_usable_identity: true,
             candidate_index: None,
+            generated_in_key: vec![],
             incomparable_columns: vec![],
             columns: vec![],
             fingerprint: fingerprint.into(),
