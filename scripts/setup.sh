@@ -4,7 +4,7 @@
 # Idempotent, and quiet when nothing is to do. Works as root and as a user with sudo.
 #
 #   scripts/setup.sh            what building, the demo and `make install` need
-#   scripts/setup.sh --tests    also servers 10 to 17 and cargo-nextest, for the tests
+#   scripts/setup.sh --tests    also servers 10 to 17, cargo-nextest, a browser and the sources of locales, for the tests
 
 . "$(dirname "$0")/lib.sh"
 
@@ -180,4 +180,6 @@ if [ "$with_tests" = yes ]; then
     ensure_old_servers
     ensure_nextest
     ensure_browser
+    # The sources of locales: tests make some of their own, which no server of the machine sees.
+    apt_install locales
 fi

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use pg_migrator::object;
 use pg_migrator::plan::{self, Options};
 use pg_migrator::postgres::ServerVersion;
-use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result, dump_diff};
+use pg_migrator_tests::controller::CONTROL;
+use pg_migrator_tests::pair::READY_LIMIT;
+use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result, dump_diff, schema};
 
 /// Things that only version 10 has.
 const OF_10: &str = "
@@ -42,6 +44,10 @@ const OF_BOTH: &str = "
     CREATE RULE loses AS ON DELETE TO old.factorials WHERE (OLD.n !) > 5 DO INSTEAD NOTHING;
     CREATE TRIGGER fires BEFORE UPDATE ON old.factorials FOR EACH ROW WHEN ((NEW.n !) > 5) EXECUTE PROCEDURE suppress_redundant_updates_trigger();
     -- What still is an operator: text search's, and one of the user's by that name.
+    CREATE OPERATOR old.@@@ (PROCEDURE = array_append, LEFTARG = anyarray, RIGHTARG = anyelement);
+    CREATE AGGREGATE old.gather_all(anyarray) (SFUNC = array_cat, STYPE = anyarray, COMBINEFUNC = array_cat, INITCOND = '{}');
+    CREATE FUNCTION old.who() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT System_User FROM old.users); END';
+    CREATE FUNCTION old.who_quoted() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT u.system_user || \"system_user\" FROM old.users u); END';
     CREATE VIEW old.negated AS SELECT !! 'a'::tsquery AS q;
     CREATE FUNCTION old.converts(int, int, cstring, internal, int) RETURNS void LANGUAGE c STRICT AS '$libdir/utf8_and_iso8859_1', 'iso8859_1_to_utf8';
     CREATE CONVERSION old.of_our_own FOR 'LATIN1' TO 'UTF8' FROM old.converts;
@@ -68,7 +74,10 @@ fn told(findings: &[(String, String)], expected: &[(&str, &str)]) {
 
 const BOTH: &[(&str, &str)] = &[
     ("polymorphic_function", "aggregate old.gather(anyelement)"),
+    ("polymorphic_function", "aggregate old.gather_all(anyarray)"),
+    ("polymorphic_function", "operator old.@@@(anyarray,anyelement)"),
     ("postfix_operator", "operator old.!!!(bigint,NONE)"),
+    ("reserved_word", "function old.who()"),
     ("removed_name", "view old.counters"),
     ("removed_name", "function old.backs_up()"),
     ("maintenance_search_path", "index old.by_loose"),
@@ -118,6 +127,7 @@ async fn what_only_postgresql_13_has_is_told_with_a_remedy() -> Result<()> {
 async fn settings_that_18_does_not_take_are_told_before_anything_is_made() -> Result<()> {
     let pair = Pair::start(10).await?;
     pair.source.run("postgres", "CREATE DATABASE shop").await?;
+    pair.source.run("shop", "CREATE TABLE t (id integer PRIMARY KEY)").await?;
     pair.source
         .run(
             "postgres",
@@ -130,7 +140,7 @@ async fn settings_that_18_does_not_take_are_told_before_anything_is_made() -> Re
              ALTER DATABASE shop SET timezone = 'Europe/Berlin'",
         )
         .await?;
-    let controller = Controller::new(&pair.config())?;
+    let mut controller = Controller::new(&pair.config())?;
     let answer = controller.ask(&["check", "--json"]).await?;
     assert_eq!(answer.code, 1, "{}{}", answer.stdout, answer.stderr);
     let document: serde_json::Value =
@@ -150,9 +160,71 @@ async fn settings_that_18_does_not_take_are_told_before_anything_is_made() -> Re
     ];
     let expected = expected.map(|(code, object, reason)| (code.to_owned(), object.to_owned(), reason.to_owned()));
     assert_eq!(told, BTreeSet::from(expected), "{}", answer.stdout);
+    let of_check: BTreeSet<Vec<String>> = findings
+        .iter()
+        .map(|finding| {
+            ["database", "code", "object", "reason", "fix"].map(|field| finding[field].as_str().unwrap_or_default().to_owned())
+        })
+        .filter(|finding| finding[1].starts_with("setting_"))
+        .map(Vec::from)
+        .collect();
     assert_eq!(
         pair.destination.value("postgres", "SELECT count(*) FROM pg_roles WHERE rolname IN ('legacy', 'fine')").await?,
         "0"
     );
+
+    // And by run, which sets everything else.
+    controller.start()?;
+    let made = "EXISTS (SELECT FROM migrator.status() WHERE database = 'shop' AND tables_synced = 1)";
+    controller.wait_for(&pair.destination, made, READY_LIMIT).await?;
+    let sql = "SELECT database, code, object, reason, fix FROM migrator.findings
+               WHERE resolved_at IS NULL AND (code LIKE 'setting\\_%' OR code IN ('role_failed', 'database_setting_failed'))";
+    let of_run: BTreeSet<Vec<String>> = pair.destination.rows(CONTROL, sql).await?.into_iter().collect();
+    assert_eq!(of_run, of_check);
+    let set = "SELECT count(*) FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = setrole WHERE rolname = 'fine' OR setdatabase <> 0";
+    assert_eq!(pair.destination.value("postgres", set).await?, "2", "what it takes is set");
     Ok(())
+}
+
+/// Partitions of each persistence under a root that is marked as unlogged.
+const UNLOGGED: &str = "
+    CREATE UNLOGGED TABLE readings (id int, at date, note text DEFAULT 'none') PARTITION BY RANGE (at);
+    CREATE UNLOGGED TABLE of_2024 PARTITION OF readings FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+    CREATE TABLE of_2025 PARTITION OF readings FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+    CREATE UNLOGGED TABLE later PARTITION OF readings FOR VALUES FROM ('2026-01-01') TO (MAXVALUE) PARTITION BY LIST (note);
+    CREATE UNLOGGED TABLE none PARTITION OF later FOR VALUES IN ('none');
+    CREATE INDEX by_id ON readings (id);
+";
+
+async fn unlogged_partitions_arrive(major: u32) -> Result<()> {
+    let (source, destination) = tokio::try_join!(Cluster::start(major), Cluster::start(18))?;
+    source.run("postgres", "CREATE DATABASE shop").await?;
+    source.run("shop", UNLOGGED).await?;
+    let told = schema::carry(&source, &destination, "shop").await?;
+    let told: Vec<&str> = told.iter().map(|one| one.split(';').next().unwrap_or(one)).collect();
+    let reason = "the partitioned table is marked as unlogged, which meant nothing before version 18 and is refused by it";
+    let expected = ["later", "readings"].map(|name| format!("finding unlogged_partitioned: table public.{name}: {reason}"));
+    assert_eq!(told.iter().map(|one| one.replace('"', "")).collect::<BTreeSet<_>>(), BTreeSet::from(expected));
+    let relations = |partitioned: &str| {
+        format!(
+            "SELECT relname || ' ' || relkind::text || ' ' || CASE relkind WHEN 'p' THEN {partitioned} WHEN 'I' THEN {partitioned} ELSE relpersistence::text END
+             FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
+        )
+    };
+    let (expected, found) = (source.column("shop", &relations("'p'")).await?, relations("relpersistence::text"));
+    assert_eq!(destination.column("shop", &found).await?, expected);
+    assert!(expected.contains(&"of_2024 r u".to_owned()) && expected.contains(&"of_2025 r p".to_owned()), "{expected:?}");
+    destination.run("shop", "INSERT INTO readings VALUES (1, '2024-05-05'), (2, '2025-05-05'), (3, '2027-05-05')").await?;
+    assert_eq!(destination.value("shop", "SELECT count(*) FROM none").await?, "1");
+    Ok(())
+}
+
+#[tokio::test]
+async fn partitions_of_13_stay_unlogged_under_a_root_that_can_not_be() -> Result<()> {
+    unlogged_partitions_arrive(13).await
+}
+
+#[tokio::test]
+async fn partitions_of_17_stay_unlogged_under_a_root_that_can_not_be() -> Result<()> {
+    unlogged_partitions_arrive(17).await
 }

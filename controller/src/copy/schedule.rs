@@ -9,6 +9,7 @@ use super::table::Table;
 
 /// What a worker does next.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // most jobs are the large variant
 pub enum Job {
     /// A whole table.
     Table(Table),

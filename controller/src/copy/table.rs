@@ -38,6 +38,8 @@ pub struct Table {
     pub has_usable_identity: bool,
     /// A unique index over columns that are not null, fit to be one.
     pub candidate_index: Option<String>,
+    /// Generated columns in the primary key: they are not sent, and so rows can't be found by it.
+    pub generated_in_key: Vec<String>,
     /// Columns whose type has no equality: by the whole row, rows of such a table can't be found.
     pub incomparable_columns: Vec<String>,
     /// Columns that hold values of their own (generated ones do not), in order.
@@ -76,12 +78,14 @@ pub async fn read(client: &Client) -> Result<Vec<Table>, tokio_postgres::Error> 
             let letter: String = row.get("replica_identity");
             let identity_index: Option<String> = row.get("identity_index");
             let has_primary_key: bool = row.get("has_primary_key");
+            let generated_in_key: Vec<String> = row.get("generated_in_key");
             let (replica_identity, has_usable_identity) = match (letter.as_str(), identity_index) {
-                ("i", Some(index)) => (ReplicaIdentity::Index(index), true),
+                ("i", Some(index)) => (ReplicaIdentity::Index(index), !row.get::<_, bool>("identity_is_generated")),
                 // The index it named is gone: the server treats that as none.
                 ("i", None) | ("n", _) => (ReplicaIdentity::Nothing, false),
-                ("f", _) => (ReplicaIdentity::Full, true),
-                _ => (ReplicaIdentity::Default, has_primary_key),
+                // The destination looks for the row by its primary key, if it has one.
+                ("f", _) => (ReplicaIdentity::Full, generated_in_key.is_empty()),
+                _ => (ReplicaIdentity::Default, has_primary_key && generated_in_key.is_empty()),
             };
             Table {
                 oid: row.get("oid"),
@@ -93,6 +97,7 @@ pub async fn read(client: &Client) -> Result<Vec<Table>, tokio_postgres::Error> 
                 replica_identity,
                 has_usable_identity,
                 candidate_index: row.get("candidate_index"),
+                generated_in_key,
                 incomparable_columns: row.get("incomparable_columns"),
                 columns: row.get("columns"),
                 fingerprint: row.get("fingerprint"),
@@ -114,6 +119,7 @@ pub fn sample(name: &str, bytes: i64) -> Table {
         replica_identity: ReplicaIdentity::Default,
         has_usable_identity: true,
         candidate_index: None,
+        generated_in_key: vec![],
         incomparable_columns: vec![],
         columns: vec![],
         fingerprint: String::new(),

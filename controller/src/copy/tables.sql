@@ -30,6 +30,16 @@ WITH RECURSIVE used AS (
                          AND (o.opcintype = t.oid
                               OR o.opcintype IN (SELECT k.casttarget FROM pg_catalog.pg_cast k
                                                   WHERE k.castsource = t.oid AND k.castmethod = 'b')))
+), generated AS (
+    SELECT g.attrelid, g.attnum, g.attname::text FROM pg_catalog.pg_attribute g
+    WHERE g.attrelid >= 16384 AND g.atthasdef AND pg_catalog.to_jsonb(g) ->> 'attgenerated' <> ''
+), generated_key AS (
+    -- Indexes with generated columns, which are not sent, among their keys: rows can't be found by them.
+    SELECT i.indrelid, array_agg(i.indexrelid) AS indexes, bool_or(i.indisreplident) AS in_identity,
+           array_agg(g.attname ORDER BY g.attnum) FILTER (WHERE i.indisprimary) AS in_primary_key
+    FROM generated g JOIN pg_catalog.pg_index i ON i.indrelid = g.attrelid
+    WHERE i.indisvalid AND g.attnum = ANY ((i.indkey::int2[])[0:COALESCE((pg_catalog.to_jsonb(i) ->> 'indnkeyatts')::integer, i.indnatts) - 1])
+    GROUP BY 1
 )
 SELECT c.oid,
        n.nspname                                     AS schema,
@@ -50,12 +60,16 @@ SELECT c.oid,
            AND i.indpred IS NULL AND i.indexprs IS NULL
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
                             WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[]) AND NOT a.attnotnull)
+           AND i.indexrelid <> ALL (COALESCE(k.indexes, '{}'))
          ORDER BY i.indnatts, x.relname LIMIT 1)     AS candidate_index,
+       COALESCE(k.in_primary_key, '{}')              AS generated_in_key,
+       COALESCE(k.in_identity, false)                AS identity_is_generated,
        CASE WHEN c.relreplident IN ('d', 'n', 'f') THEN a.incomparable ELSE '{}' END AS incomparable_columns,
        a.columns,
        a.fingerprint
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN generated_key k ON k.indrelid = c.oid
 CROSS JOIN LATERAL (
     SELECT COALESCE(array_agg(t.attname::text ORDER BY t.attnum) FILTER (WHERE t.generated = ''), '{}') AS columns,
            COALESCE(array_agg(t.attname::text ORDER BY t.attnum) FILTER (WHERE t.atttypid = ANY (ARRAY(SELECT oid FROM incomparable))),

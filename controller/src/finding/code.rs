@@ -224,11 +224,17 @@ codes! {
             "The source's library sorts otherwise than when its indexes were made: they may miss rows or have let duplicates in."
             => "REINDEX on the source what uses the collation, and refresh its version.";
         LocaleMissing "locale_missing" [Error]:
-            "The destination's machine does not know the database's locale."
+            "The destination does not know the locale of a database or of a collation. A collation of the database's own costs what uses it alone."
             => "Generate it there, and restart PostgreSQL.";
         IcuMissing "icu_missing" [Error]:
-            "The database's collation comes from ICU, and the destination is built without it."
+            "A collation, or that of the database, comes from ICU, and the destination is built without it."
             => "Use a PostgreSQL 18 that is built with ICU.";
+        LabelProviderMissing "label_provider_missing" [Error]:
+            "The destination has not loaded the provider of security labels; they are left out, and everything else arrives."
+            => "Load its library there (shared_preload_libraries or session_preload_libraries), or take the labels away on the source.";
+        MoneyFormat "money_format" [Error]:
+            "The database has columns of type money, whose text form, in which the stream sends them, is another on the destination."
+            => "Give the database on the source, or the destination, the other's lc_monetary: the finding has the statements.";
         SettingUnknown "setting_unknown" [Warning]:
             "A role or database sets a parameter that version 18 does not have; it is left out."
             => "Look in the release notes for what took its place.";
@@ -273,9 +279,15 @@ codes! {
         ConversionFunction "conversion_function" [Error]:
             "A conversion between encodings is made of a function of the user's, whose arguments have changed in version 14."
             => "Make function and conversion on the destination by hand.";
-        RemovedName "removed_name" [Warning]:
-            "A definition uses a name that the catalogs of version 18 do not have."
+        RemovedName "removed_name" [Error, Warning]:
+            "A definition uses a name that the catalogs of version 18 do not have; an error where it has failed for that."
             => "Change the definition on the source to what both versions have.";
+        ReservedWord "reserved_word" [Warning]:
+            "A function's body uses a word that version 18 keeps for itself."
+            => "If it is a column or a function of yours, write it in double quotes.";
+        FunctionBodyFails "function_body_fails" [Warning]:
+            "The body of a function is fine on the source, and version 18 refuses it: calls would fail."
+            => "Change the body to what both versions take, or replace the function on the destination by the cutover.";
         RemovedSetting "removed_setting" [Error]:
             "A function sets a parameter that version 18 does not have or does not let be set."
             => "On the source: ALTER FUNCTION … RESET it.";
@@ -294,6 +306,12 @@ codes! {
         PartitionIdentity "partition_identity" [Warning]:
             "A partition has an identity column of its own, which version 17 and later refuse."
             => "If rows are inserted into the partition itself, give the partitioned table the identity.";
+        GeneratedColumn "generated_column" [Error]:
+            "A column is generated in a table and not in its parent, or the other way round, which version 16 and later refuse."
+            => "Make both alike on the source; the finding has the statements.";
+        UnloggedPartitioned "unlogged_partitioned" [Info]:
+            "A partitioned table is marked as unlogged, which meant nothing before 18 and is refused by it."
+            => "Nothing: it is made without the mark, and its partitions are unlogged where they are on the source.";
         IndexInvalid "index_invalid" [Warning]:
             "An index is not valid on the source, and is not carried over."
             => "REINDEX it or DROP it on the source.";
@@ -323,6 +341,9 @@ codes! {
         TableNotComparable "table_not_comparable" [Error]:
             "A table has no usable key and columns of types without equality: its rows can't be found by their old values."
             => "Add a primary key on the source.";
+        TableKeyGenerated "table_key_generated" [Error]:
+            "A table's only key has a generated column, which the source does not send: updates and deletes could not be applied."
+            => "Add a unique index over columns that are not generated and not null on the source.";
         TableNotPublished "table_not_published" [Error]:
             "A table could not be published or given its replica identity."
             => "Mend what the source's message names.";

@@ -11,6 +11,7 @@
 //! - `edge`: `pg_depend`, from which `plan` derives the order.
 //! - `removed`: what the destination's version does not have any more.
 //! - `uncovered`: what is there and no class reads, so that nothing is left behind in silence.
+//! - `words`: names that the destination's version takes for keywords.
 
 pub mod acl;
 pub mod class;
@@ -26,6 +27,7 @@ mod query;
 mod removed;
 pub(crate) mod tablespace;
 mod uncovered;
+mod words;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -297,10 +299,12 @@ pub async fn introspect(client: &Client, version: ServerVersion, ignored_publica
     catalog.superuser = row.and_then(|row| row.try_get(0)).map_err(Error::Session)?;
     catalog.ignored_publications = ignored_publications.to_vec();
     edge::read(client, &mut catalog).await?;
+    words::quote_where_needed(client, &catalog).await?;
     for class in CLASSES {
         let session = catalog.session();
         each_row(client, session, class.name, class.query, |row| (class.read)(row, &mut catalog)).await?;
     }
+    words::quote_as_usual(client).await?;
     comment::read(client, &mut catalog).await?;
     label::read(client, &mut catalog).await?;
     acl::read(client, &mut catalog).await?;

@@ -93,6 +93,27 @@ const KINDS: &[Kind] = &[
         fix: "change the function's body for version 18 before or at the cutover",
     },
     Kind {
+        name: "word_in_body",
+        severity: Severity::Warning,
+        code: Code::ReservedWord,
+        reason: "since version 16 that is the function SYSTEM_USER, which gives who logged in; a column of this name is not read any more",
+        fix: "on the source, write the column in double quotes, or with its table's name before it",
+    },
+    Kind {
+        name: "generated_child",
+        severity: Severity::Error,
+        code: Code::GeneratedColumn,
+        reason: "since version 16 both must be generated or neither",
+        fix: "on the source, take the table from its parent (NO INHERIT, or DETACH PARTITION), ALTER COLUMN … DROP EXPRESSION (13 and later; before, drop the column and add it anew), and put it back",
+    },
+    Kind {
+        name: "generated_parent",
+        severity: Severity::Error,
+        code: Code::GeneratedColumn,
+        reason: "its column would become generated, and lose its own values",
+        fix: "on the source, ALTER TABLE the parent ALTER COLUMN … DROP EXPRESSION IF EXISTS (13 and later), which holds for all its children, or take this table from it (NO INHERIT)",
+    },
+    Kind {
         name: "search_path",
         severity: Severity::Info,
         code: Code::MaintenanceSearchPath,

@@ -155,6 +155,22 @@ CROSS JOIN LATERAL (SELECT DISTINCT m[1] AS name FROM pg_catalog.regexp_matches(
 JOIN removed_name n ON n.name = found.name
 WHERE n.since > (SELECT major FROM version)
 UNION ALL
+SELECT 'word_in_body', t.object, 'it names system_user'
+FROM source_text t
+WHERE NOT t.is_definition AND (SELECT major FROM version) < 16
+  -- neither quoted nor behind a dot
+  AND t.body ~* '(^|[^\w$."])system_user($|[^\w$"])'
+UNION ALL -- since 12
+SELECT CASE a.attgenerated WHEN '' THEN 'generated_parent' ELSE 'generated_child' END, 'table ' || c.name, -- since 12
+       CASE a.attgenerated WHEN '' THEN 'column ' || pg_catalog.quote_ident(a.attname) || ' is not generated, and it is in its parent ' || p.name -- since 12
+            ELSE 'column ' || pg_catalog.quote_ident(a.attname) || ' is generated, and it is not in its parent ' || p.name END -- since 12
+FROM pg_catalog.pg_inherits i -- since 12
+JOIN relation c ON c.oid = i.inhrelid AND c.relkind IN ('r', 'p', 'f') -- since 12
+JOIN relation p ON p.oid = i.inhparent -- since 12
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped -- since 12
+JOIN pg_catalog.pg_attribute b ON b.attrelid = p.oid AND b.attname = a.attname AND NOT b.attisdropped -- since 12
+WHERE (a.attgenerated = '') <> (b.attgenerated = '') -- since 12
+UNION ALL
 SELECT 'search_path', 'index ' || r.name, 'it uses function ' || f.name || ', whose search_path is not set'
 FROM pg_catalog.pg_depend d
 JOIN relation r ON r.oid = d.objid AND r.relkind IN ('i', 'I')

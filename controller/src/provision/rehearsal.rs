@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 
 use super::before_data::before_data;
+use super::bodies;
 use super::databases::{self, Definition};
 use super::failure::Failures;
 use super::schema;
@@ -101,18 +102,30 @@ pub async fn drop_leftovers(maintenance: &Session, mapping: &str) -> Result<(), 
 /// In the order of execution.
 const SECTIONS: [Section; 4] = [Section::BeforeData, Section::AfterData, Section::AfterStreaming, Section::AtCutover];
 
+/// Between which servers something is rehearsed.
+#[derive(Debug, Clone, Copy)]
+pub struct Servers<'a> {
+    /// Asked about functions; nothing is written there.
+    pub source: &'a Endpoint,
+    /// Where the scratch database is made.
+    pub destination: &'a Endpoint,
+    /// A session there, in another database.
+    pub maintenance: &'a Session,
+}
+
 /// Executes `plan` in a scratch database named `scratch`, which an interrupted rehearsal may have left. Roles that are
-/// still to be made (`roles_to_come`) are missing for it, and that is no finding. Once `interrupted` is over, nothing more is
-/// rehearsed; the database is dropped in any case.
+/// still to be made (`roles_to_come`) are missing for it, and that is no finding. What is built is asked whether the bodies of its
+/// functions mean anything there; the source, which is asked about those that don't, is only read. Once `interrupted` is over,
+/// nothing more is rehearsed; the database is dropped in any case.
 pub async fn rehearse(
-    destination: &Endpoint,
-    maintenance: &Session,
+    servers: Servers<'_>,
     scratch: &str,
     definition: &Definition,
     plan: &Plan,
     roles_to_come: &BTreeSet<String>,
     interrupted: impl Future<Output = ()>,
 ) -> Result<Vec<Finding>, Error> {
+    let Servers { source, destination, maintenance } = servers;
     let failed = |doing| {
         let database = scratch.to_owned();
         move |source| Error::Scratch { database, doing, source }
@@ -128,7 +141,7 @@ pub async fn rehearse(
         let mark = format!("COMMENT ON DATABASE {} IS {}", quote::ident(scratch), quote::literal(MARK));
         maintenance.batch_execute(&mark).await.map_err(failed("marked"))?;
         let outcome = tokio::select! {
-            outcome = execute(destination, scratch, plan) => outcome.map_err(Error::from),
+            outcome = execute_and_judge(source, destination, scratch, &definition, plan) => outcome.map_err(Error::from),
             () = interrupted => Err(Error::Interrupted),
         };
         drop_left(maintenance, scratch).await?;
@@ -136,13 +149,30 @@ pub async fn rehearse(
     };
     let outcome = rehearsing.await;
     maintenance.query_one(UNLOCK, &[&scratch]).await.map_err(failed("unlocked"))?;
-    let mut failures = outcome?;
+    let (mut failures, bodies) = outcome?;
     let missing: BTreeSet<String> = roles_to_come.iter().map(|role| format!("role \"{role}\" does not exist")).collect();
     failures.forgive(|reason| missing.iter().any(|missing| reason.starts_with(missing)));
-    Ok(SECTIONS.iter().flat_map(|&section| failures.findings(&definition.name, &plan.statements, section)).collect())
+    let sections = SECTIONS.iter().flat_map(|&section| failures.findings(&definition.name, &plan.statements, section));
+    let mut findings: Vec<Finding> = sections.collect();
+    findings.extend(bodies);
+    Ok(findings)
 }
 
-async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<Failures, schema::Error> {
+/// Executes the plan, and asks what the functions mean that it made. What can't be judged hides nothing else.
+async fn execute_and_judge(
+    source: &Endpoint,
+    destination: &Endpoint,
+    scratch: &str,
+    definition: &Definition,
+    plan: &Plan,
+) -> Result<(Failures, Vec<Finding>), schema::Error> {
+    let (failures, session) = execute(destination, scratch, plan).await?;
+    let bodies = bodies::findings(source, &session, &definition.name, &definition.settings).await;
+    Ok((failures, bodies.unwrap_or_else(|error| vec![bodies::not_judged(&definition.name, &error)])))
+}
+
+/// Executes the plan. Gives the session that it began with: one opened now would run what the source has for logins (17+).
+async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<(Failures, Session), schema::Error> {
     // A subscription would keep its database from being dropped, and needs nothing that could fail.
     let subscribes = |s: &Statement| s.object.class == "subscription";
     let statements: Cow<'_, [Statement]> = if plan.statements.iter().any(subscribes) {
@@ -153,7 +183,6 @@ async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<F
     };
     let session = schema::session(destination, scratch).await?;
     let mut failures = before_data(&[&session], scratch, &statements, |_| {}).await?;
-    drop(session);
     for &section in &SECTIONS[1..] {
         let (signals, mut signalled) = mpsc::unbounded_channel();
         for table in statements.iter().filter_map(|s| s.table) {
@@ -164,5 +193,5 @@ async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<F
         let build = schema::Build { destination, database: scratch, statements: &statements, section, workers: 1, early: &[] };
         schema::build(build, &mut signalled, &mut failures, |_| {}).await?;
     }
-    Ok(failures)
+    Ok((failures, session))
 }

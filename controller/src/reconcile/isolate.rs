@@ -216,12 +216,7 @@ impl Database {
         let rows = self
             .source()
             .await?
-            .query(
-                "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type FROM pg_catalog.pg_attribute a
-                 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                 WHERE n.nspname = $1 AND c.relname = $2 AND a.attname = ANY ($3) AND NOT a.attisdropped ORDER BY a.attnum",
-                &[&conflict.schema, &conflict.table, &columns],
-            )
+            .query(include_str!("columns.sql"), &[&conflict.schema, &conflict.table, &columns])
             .await
             .map_err(Error::doing("looking at the columns of the source's table"))?;
         let added: Vec<String> = rows

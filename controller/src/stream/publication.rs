@@ -82,6 +82,9 @@ pub enum NoIdentity {
     /// It has no key, and columns whose type has no equality: the apply worker could not find a row by its old values,
     /// and would stop at the first update or delete, for the whole database.
     Incomparable(Vec<String>),
+    /// Its only key has generated columns, which the source does not send: the apply worker would look for rows by that key all the
+    /// same, whatever the source says identifies them.
+    Generated(Vec<String>),
 }
 
 /// The identity a table should have while it streams.
@@ -92,6 +95,9 @@ pub fn wanted_identity(table: &Table, policy: ReplicaIdentityPolicy) -> Result<R
     }
     if let Some(index) = &table.candidate_index {
         return Ok(ReplicaIdentity::Index(index.clone()));
+    }
+    if !table.generated_in_key.is_empty() {
+        return Err(NoIdentity::Generated(table.generated_in_key.clone()));
     }
     if !table.incomparable_columns.is_empty() {
         return Err(NoIdentity::Incomparable(table.incomparable_columns.clone()));
@@ -119,6 +125,14 @@ pub fn no_identity(database: &str, table: &Table, why: &NoIdentity) -> Finding {
                 columns.join(", ")
             ),
         ),
+        NoIdentity::Generated(columns) => (
+            Code::TableKeyGenerated,
+            format!(
+                "the table's only key has generated columns ({}), which the source does not send, so that rows can't be found by it: it \
+                 is left out",
+                columns.join(", ")
+            ),
+        ),
     };
     Finding {
         severity: Severity::Error,
@@ -126,7 +140,7 @@ pub fn no_identity(database: &str, table: &Table, why: &NoIdentity) -> Finding {
         code,
         object: table.label(),
         reason,
-        fix: "add a primary key, or a unique index over columns that are not null, on the source".to_owned(),
+        fix: "add a primary key, or a unique index over columns that are not null and not generated, on the source".to_owned(),
         statement: None,
     }
 }
@@ -156,13 +170,7 @@ pub fn tables(published: &[Published]) -> HashSet<u32> {
 
 /// Looks at the publication of a stream.
 pub async fn observe(source: &Client, names: &Names) -> Result<Published, tokio_postgres::Error> {
-    let row = source
-        .query_opt(
-            "SELECT COALESCE((SELECT array_agg(prrelid) FROM pg_catalog.pg_publication_rel WHERE prpubid = p.oid), '{}') AS tables
-             FROM pg_catalog.pg_publication p WHERE pubname = $1",
-            &[&names.publication],
-        )
-        .await?;
+    let row = source.query_opt(include_str!("publication.sql"), &[&names.publication]).await?;
     Ok(match row {
         Some(row) => Published { exists: true, tables: row.get::<_, Vec<u32>>("tables").into_iter().collect() },
         None => Published::default(),
@@ -372,6 +380,7 @@ mod tests {
             replica_identity: identity,
             has_usable_identity: usable,
             candidate_index: candidate.map(str::to_owned),
+            generated_in_key: vec![],
             incomparable_columns: vec![],
             columns: vec![],
             fingerprint: String::new(),
@@ -398,6 +407,15 @@ mod tests {
         let mut t = table(ReplicaIdentity::Default, false, None);
         t.incomparable_columns = vec!["doc".into()];
         assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Err(NoIdentity::Incomparable(vec!["doc".into()])));
+        t.candidate_index = Some("u".into());
+        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Ok(ReplicaIdentity::Index("u".into())));
+    }
+
+    #[test]
+    fn a_table_whose_key_is_not_sent_needs_another_one() {
+        let mut t = table(ReplicaIdentity::Full, false, None);
+        t.generated_in_key = vec!["twice".into()];
+        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Err(NoIdentity::Generated(vec!["twice".into()])));
         t.candidate_index = Some("u".into());
         assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Ok(ReplicaIdentity::Index("u".into())));
     }

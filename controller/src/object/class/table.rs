@@ -22,7 +22,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
         states: "replica identity, row security (forced at the cutover), attached as a partition",
-        fixtures: &["table", "table_12", "table_14", "partition", "partition_12", "acl"],
+        fixtures: &["table", "table_12", "table_14", "partition_11", "partition_12", "acl"],
     },
 };
 
@@ -107,6 +107,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         |column: &&Column| column.identity.is_some() && catalog.identities.contains_key(&(id.oid, i32::from(column.number)));
     let own_identity = catalog.columns_of(id.oid).iter().find(has_own).filter(|_| table.bound.is_some());
     let own_identity = own_identity.map(|column| column.name.clone());
+    let unlogged_root = table.unlogged && is_partitioned;
     let name = ObjectName { class: CLASS.name, schema: schema.clone(), parent: String::new(), name: name.clone() };
     let object = Object {
         id,
@@ -131,6 +132,19 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     }
     if catalog.push(object) {
         catalog.tables.insert(id.oid, is_partitioned);
+        if unlogged_root {
+            catalog.findings.push(Finding {
+                severity: Severity::Info,
+                database: String::new(),
+                code: Code::UnloggedPartitioned,
+                object: name.to_string(),
+                reason: "the partitioned table is marked as unlogged, which meant nothing before version 18 and is refused by it"
+                    .to_owned(),
+                fix: "nothing: it is made without the mark, and its partitions are unlogged where they are on the source"
+                    .to_owned(),
+                statement: None,
+            });
+        }
         if with_oids {
             catalog.findings.push(Finding {
                 severity: Severity::Warning,
@@ -197,8 +211,10 @@ impl Table {
         for column in context.catalog.columns_of(object.id.oid) {
             if column.is_local || is_partition {
                 items.extend(self.column(object, column, context));
-            } else if column.generated && column.default != self.inherited_default(column, context) {
-                // Another expression than the parent's can only be said here; the column stays the parent's in all else.
+            } else if self.inherited(column, context).any(|inherited| column.generated && inherited.default != column.default)
+                || self.parents_disagree(column, context)
+            {
+                // Another expression than a parent's can only be said here, and which of several defaults it is must be said here.
                 items.extend(self.column(object, column, context));
             }
         }
@@ -249,6 +265,9 @@ impl Table {
             } else {
                 write!(rest, " DEFAULT {default}")
             };
+        } else if column.identity.is_none() && self.bound.is_none() && self.inherited_default(column, context).is_some() {
+            // Said or not, the parent's would be taken over.
+            rest.push_str(" DEFAULT NULL");
         }
         let identity = context.catalog.identities.get(&(object.id.oid, i32::from(column.number)));
         if let (Some(kind), Some(sequence), None) = (column.identity, identity, &self.bound) {
@@ -268,10 +287,22 @@ impl Table {
         Some(format!("{} {}{compression}{foreign}{collation}{rest}", ident(&column.name), column.data_type))
     }
 
-    /// The default that the first parent with such a column gives.
+    /// The columns of the parents that are merged into this one.
+    fn inherited<'a>(&'a self, column: &'a Column, context: &'a Context<'_>) -> impl Iterator<Item = &'a Column> {
+        let columns = self.parents.iter().flat_map(|parent| context.catalog.columns_of(parent.id.oid));
+        columns.filter(|inherited| inherited.name == column.name)
+    }
+
+    /// The default that a parent gives; the first one that does.
     fn inherited_default(&self, column: &Column, context: &Context<'_>) -> Option<String> {
-        let mut columns = self.parents.iter().flat_map(|parent| context.catalog.columns_of(parent.id.oid));
-        columns.find(|inherited| inherited.name == column.name)?.default.clone()
+        self.inherited(column, context).find_map(|inherited| inherited.default.clone())
+    }
+
+    /// Whether parents give the column different defaults: then the server wants to be told.
+    fn parents_disagree(&self, column: &Column, context: &Context<'_>) -> bool {
+        let mut defaults = self.inherited(column, context).filter_map(|inherited| inherited.default.as_ref());
+        let first = defaults.next();
+        defaults.any(|default| Some(default) != first)
     }
 
     /// Defaults that can't stand in `CREATE TABLE`: opened loops, and inherited columns with a default of their own.
@@ -312,8 +343,7 @@ impl Table {
     }
 
     fn inherited_not_null(&self, column: &Column, context: &Context<'_>) -> bool {
-        let mut columns = self.parents.iter().flat_map(|parent| context.catalog.columns_of(parent.id.oid));
-        columns.any(|inherited| inherited.name == column.name && inherited.not_null)
+        self.inherited(column, context).any(|inherited| inherited.not_null)
     }
 
     fn column_settings(&self, object: &Object, column: &Column, drafts: &mut Vec<Draft>) {
