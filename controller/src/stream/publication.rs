@@ -242,15 +242,7 @@ pub fn tables(published: &[Published]) -> HashSet<u32> {
 
 /// Looks at the publication of a stream.
 pub async fn observe(source: &Client, names: &Names) -> Result<Published, tokio_postgres::Error> {
-    let row = source
-        .query_one(
-            "SELECT COALESCE(bool_or(p.pubname = $1), false) AS whole, COALESCE(bool_or(p.pubname = $2), false) AS inserts,
-                    COALESCE(array_agg(r.prrelid) FILTER (WHERE r.prrelid IS NOT NULL), '{}') AS tables
-             FROM pg_catalog.pg_publication p LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid
-             WHERE p.pubname IN ($1, $2)",
-            &[&names.publication, &names.inserts()],
-        )
-        .await?;
+    let row = source.query_one(include_str!("publication.sql"), &[&names.publication, &names.inserts()]).await?;
     let tables: Vec<u32> = row.get("tables");
     Ok(Published { exists: row.get("whole"), tables: tables.into_iter().collect(), has_inserts: row.get("inserts") })
 }
