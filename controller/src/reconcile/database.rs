@@ -18,7 +18,7 @@ use crate::object;
 use crate::plan::Plan;
 use crate::postgres::attend::{Attended, attend};
 use crate::postgres::{self, Session, retry};
-use crate::provision::{carry, schema};
+use crate::provision::{carry, label_provider, schema};
 use crate::stream::slot;
 use crate::stream::subscription;
 use crate::stream::{Names, publication, resync};
@@ -67,6 +67,9 @@ pub enum Error {
     /// The definition of the database.
     #[error(transparent)]
     Definition(#[from] carry::Error),
+    /// The providers of security labels.
+    #[error(transparent)]
+    LabelProvider(#[from] label_provider::Error),
     /// The schema.
     #[error(transparent)]
     Schema(#[from] schema::Error),
@@ -110,6 +113,8 @@ pub struct Database {
     pub(super) plan: Option<Arc<Plan>>,
     pub(super) target_is_fresh: bool,
     pub(super) schema_built: bool,
+    /// Whether a setting, grant or label of the database itself failed.
+    pub(super) unsettled: bool,
     pub(super) published: bool,
     pub(super) built: bool,
     pub(super) finished: bool,
@@ -180,6 +185,7 @@ impl Database {
             plan: None,
             target_is_fresh: false,
             schema_built: false,
+            unsettled: false,
             published: false,
             built: false,
             finished: false,
