@@ -187,15 +187,7 @@ async fn called_now(context: &Context, database: &str) -> Result<Option<String>,
     let oids: Vec<u32> = slots.iter().filter_map(|slot| Names::source_oid(&context.mapping, slot)).collect();
     let session = context.source.connect(&context.source.instance.database).await?;
     // Without a slot nothing but the name is known of it.
-    let row = session
-        .query_opt(
-            "SELECT datname::text FROM pg_catalog.pg_database
-             WHERE oid = ANY ($1::oid[]) OR (datname = $2 AND cardinality($1::oid[]) = 0)
-             ORDER BY array_position($1::oid[], oid) LIMIT 1",
-            &[&oids, &database],
-        )
-        .await
-        .map_err(failed)?;
+    let row = session.query_opt(include_str!("stream/database_now.sql"), &[&oids, &database]).await.map_err(failed)?;
     Ok(row.map(|row| row.get(0)))
 }
 
@@ -208,8 +200,7 @@ async fn drop_subscription(context: &Context, effect: &SideEffect) -> Result<(),
     let row = context
         .control
         .query_opt(
-            "SELECT d.datname::text FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
-             WHERE s.subname = $1 AND (d.oid = $2::oid OR $2 IS NULL AND d.datname = $3)",
+            include_str!("stream/subscription_database.sql"),
             &[&effect.object, &made.map(|oid| oid as u32), &effect.database],
         )
         .await
@@ -252,13 +243,7 @@ async fn undo_in_source(
 async fn restore_identity(source: &Session, effect: &SideEffect) -> Result<(), tokio_postgres::Error> {
     let Some(identity) = publication::original_identity(effect) else { return Ok(()) };
     let Some(oid) = effect.detail.get("oid").and_then(serde_json::Value::as_u64) else { return Ok(()) };
-    let found = source
-        .query_opt(
-            "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.oid = $1 AND c.relkind = 'r'",
-            &[&(oid as u32)],
-        )
-        .await?;
+    let found = source.query_opt(include_str!("stream/table_name.sql"), &[&(oid as u32)]).await?;
     let Some(found) = found else { return Ok(()) };
     let table = quote::qualified(found.get(0), found.get(1));
     match publication::set_identity(source, &table, &identity).await {

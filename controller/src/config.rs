@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use secrecy::SecretString;
 use serde::Deserialize;
+use wildmatch::WildMatchPattern;
 
 mod gentle;
 mod opens;
@@ -232,7 +233,7 @@ pub struct Mapping {
     pub tablespaces: BTreeMap<String, String>,
 }
 
-/// Which databases of the source take part. Patterns know `*` and `?`.
+/// Which databases of the source take part. Patterns know `*` and `?`, and `\*` and `\?` for these characters themselves.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Databases {
@@ -251,9 +252,28 @@ impl Default for Databases {
 impl Databases {
     /// Whether the database takes part.
     pub fn selects(&self, name: &str) -> bool {
-        let matches = |patterns: &[String]| patterns.iter().any(|p| wildmatch::WildMatch::new(p).matches(name));
+        let matches = |patterns: &[String]| patterns.iter().any(|p| pattern(p).matches(name));
         matches(&self.include) && !matches(&self.exclude)
     }
+}
+
+/// What stands for any characters and for any one within a pattern: the first is in no name, and of the second no name is known.
+const ANY: char = '\0';
+const ANY_ONE: char = '\u{10FFFF}';
+
+/// Reads a pattern: `*` and `?`, which a backslash makes ordinary; any other backslash is one itself.
+fn pattern(text: &str) -> WildMatchPattern<ANY, ANY_ONE> {
+    let mut pattern = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        pattern.push(match c {
+            '*' => ANY,
+            '?' => ANY_ONE,
+            '\\' => rest.next_if(|next| matches!(next, '*' | '?' | '\\')).unwrap_or(c),
+            c => c,
+        });
+    }
+    WildMatchPattern::new(&pattern)
 }
 
 /// What to do about roles that exist on both sides.
@@ -463,6 +483,22 @@ mod tests {
         let databases = Databases { include: vec!["shop*".into(), "We ird-DB".into()], exclude: vec!["shop_old".into()] };
         assert!(databases.selects("shop1") && databases.selects("We ird-DB"));
         assert!(!databases.selects("shop_old") && !databases.selects("crm"));
+    }
+
+    #[test]
+    fn a_name_with_a_star_can_be_given_as_it_is() {
+        let taken = |pattern: &str, names: &[&str]| {
+            let databases = Databases { include: vec![pattern.into()], exclude: Vec::new() };
+            names.iter().filter(|name| databases.selects(name)).map(|name| (*name).to_owned()).collect::<Vec<_>>()
+        };
+        let names = ["a*", "ab", "a?", "a\\b", "a\\*", "a\\", "", "*"];
+        assert_eq!(taken("a\\*", &names), ["a*"]);
+        assert_eq!(taken("a\\?", &names), ["a?"]);
+        assert_eq!(taken("\\*", &names), ["*"]);
+        assert_eq!(taken("a?", &names), ["a*", "ab", "a?", "a\\"]);
+        assert_eq!(taken("a\\b", &names), ["a\\b"], "a backslash before anything else is one");
+        assert_eq!(taken("a\\\\*", &names), ["a\\b", "a\\*", "a\\"], "two are one, and the star is any characters");
+        assert_eq!(taken("*", &names).len(), names.len());
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! - [`workload`] keeps changing every table while that happens.
 //! - [`compare`] and [`dump_diff`] are the oracles. They are independent of pg-migrator's code: the servers count and
 //!   hash their own rows, and `pg_dump` describes the schemas.
-//! - [`extension`] makes an extension with configuration tables.
+//! - [`extension`] makes an extension with configuration tables; [`label_provider`] has servers take security labels.
 //! - [`faults`] has rounds in which something goes wrong on purpose.
 //! - [`schema`] carries a schema with our plan and nothing else of us.
 //! - [`bench`] measures it beside the other ways of moving a database.
@@ -29,6 +29,7 @@ pub mod faults;
 pub mod findings;
 pub mod fixtures;
 pub mod http;
+pub mod label_provider;
 pub mod pair;
 pub mod schema;
 pub mod workload;

@@ -1,10 +1,7 @@
 //! `check` tells everything at once, worst first, each with its object, reason and fix; and what it can't look at hides nothing.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use pg_migrator_tests::cluster::output_of;
 use pg_migrator_tests::pair::MAPPING;
 use pg_migrator_tests::{Cluster, ConfigFile, Controller, Mapping, Result, dump_diff};
 
@@ -169,40 +166,4 @@ async fn one_side_that_does_not_answer_hides_nothing_of_the_other() -> Result<()
         .mapping(&Mapping::new("other", "absent", "new"));
     let checked = Controller::new(&config)?.check().await?;
     checked.must_have(&[("error", "", "unreachable", "source absent"), ("error", "", "max_connections", "max_connections")])
-}
-
-#[tokio::test]
-async fn a_locale_that_the_destination_lacks_is_named() -> Result<()> {
-    // The source's machine has a locale more: a copy under another name.
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    for name in ["C.utf8", "xx_YY.utf8"] {
-        let mut copy = Command::new("cp");
-        copy.arg("-r").arg(locale_folder()).arg(folder.path().join(name));
-        output_of(copy)?;
-    }
-    let mut open = Command::new("chmod");
-    open.args(["-R", "a+rX"]).arg(folder.path());
-    output_of(open)?;
-    let locales = folder.path().display().to_string();
-    let (source, destination) = tokio::try_join!(Cluster::of(15).environment("LOCPATH", &locales).start(), Cluster::start(18))?;
-    source
-        .run("postgres", "CREATE DATABASE abroad TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'xx_YY.utf8' LC_CTYPE 'C.utf8'")
-        .await?;
-    let config = ConfigFile::new()
-        .instance("erp_old", &source)
-        .instance("erp_new", &destination)
-        .mapping(&Mapping::new(MAPPING, "erp_old", "erp_new"));
-    let checked = Controller::new(&config)?.check().await?;
-    assert_eq!(checked.codes("error"), ["locale_missing"]);
-    assert!(checked.findings[0].reason.contains("xx_YY.utf8") && checked.findings[0].fix.contains("xx_YY.utf8"));
-    Ok(())
-}
-
-/// Where the machine keeps its locale of plain UTF-8.
-fn locale_folder() -> &'static Path {
-    ["/usr/lib/locale/C.utf8", "/usr/lib/locale/C.UTF-8"]
-        .into_iter()
-        .map(Path::new)
-        .find(|path| path.exists())
-        .expect("glibc's locale C.UTF-8 is a folder under /usr/lib/locale")
 }

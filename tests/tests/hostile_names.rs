@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use pg_migrator_tests::controller::{ident, literal};
 use pg_migrator_tests::pair::{MAPPING, READY_LIMIT};
-use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result, compare, dump_diff};
+use pg_migrator_tests::{Cluster, Controller, Error, Mapping, Pair, Result, compare, dump_diff};
 
 /// Positions of the instance; `{i}` is the name as an identifier, `{l}` as a literal.
 const ROLE: &str = "
@@ -109,6 +109,20 @@ fn with(template: &str, name: &str) -> String {
     let text = template.replace("{i}_u", &appended("_u")).replace("{i}_m", &appended("_m"));
     // The texts of psql and of simple queries know E'' alike.
     text.replace("{i}", &ident(name)).replace("{l}", &literal(name))
+}
+
+#[tokio::test]
+async fn a_database_whose_name_is_a_pattern_can_be_taken_alone() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    for name in ["sales*", "sales_2024", "what?", "whats", r"back\*slash"] {
+        pair.source.run("postgres", &format!("CREATE DATABASE {}", ident(name))).await?;
+    }
+    let mapping = Mapping::new(MAPPING, "erp_old", "erp_new").databases(&[r"sales\*", r"what\?", r"back\\\*slash"]);
+    let mut controller = Controller::started(&pair.instances().mapping(&mapping))?;
+    let all = "(SELECT count(*) = 3 FROM migrator.status() WHERE database <> '' AND phase = 'streaming')";
+    controller.wait_for(&pair.destination, all, READY_LIMIT).await?;
+    assert_eq!(pair.destination.databases().await?, [r"back\*slash", "migrator", "sales*", "what?"]);
+    Ok(())
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use pg_migrator::object;
 use pg_migrator::plan::{self, Options};
 use pg_migrator::postgres::ServerVersion;
+use pg_migrator_tests::controller::CONTROL;
+use pg_migrator_tests::pair::READY_LIMIT;
 use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result, dump_diff, schema};
 
 /// Things that only version 10 has.
@@ -125,6 +127,7 @@ async fn what_only_postgresql_13_has_is_told_with_a_remedy() -> Result<()> {
 async fn settings_that_18_does_not_take_are_told_before_anything_is_made() -> Result<()> {
     let pair = Pair::start(10).await?;
     pair.source.run("postgres", "CREATE DATABASE shop").await?;
+    pair.source.run("shop", "CREATE TABLE t (id integer PRIMARY KEY)").await?;
     pair.source
         .run(
             "postgres",
@@ -137,7 +140,7 @@ async fn settings_that_18_does_not_take_are_told_before_anything_is_made() -> Re
              ALTER DATABASE shop SET timezone = 'Europe/Berlin'",
         )
         .await?;
-    let controller = Controller::new(&pair.config())?;
+    let mut controller = Controller::new(&pair.config())?;
     let answer = controller.ask(&["check", "--json"]).await?;
     assert_eq!(answer.code, 1, "{}{}", answer.stdout, answer.stderr);
     let document: serde_json::Value =
@@ -157,10 +160,29 @@ async fn settings_that_18_does_not_take_are_told_before_anything_is_made() -> Re
     ];
     let expected = expected.map(|(code, object, reason)| (code.to_owned(), object.to_owned(), reason.to_owned()));
     assert_eq!(told, BTreeSet::from(expected), "{}", answer.stdout);
+    let of_check: BTreeSet<Vec<String>> = findings
+        .iter()
+        .map(|finding| {
+            ["database", "code", "object", "reason", "fix"].map(|field| finding[field].as_str().unwrap_or_default().to_owned())
+        })
+        .filter(|finding| finding[1].starts_with("setting_"))
+        .map(Vec::from)
+        .collect();
     assert_eq!(
         pair.destination.value("postgres", "SELECT count(*) FROM pg_roles WHERE rolname IN ('legacy', 'fine')").await?,
         "0"
     );
+
+    // And by run, which sets everything else.
+    controller.start()?;
+    let made = "EXISTS (SELECT FROM migrator.status() WHERE database = 'shop' AND tables_synced = 1)";
+    controller.wait_for(&pair.destination, made, READY_LIMIT).await?;
+    let sql = "SELECT database, code, object, reason, fix FROM migrator.findings
+               WHERE resolved_at IS NULL AND (code LIKE 'setting\\_%' OR code IN ('role_failed', 'database_setting_failed'))";
+    let of_run: BTreeSet<Vec<String>> = pair.destination.rows(CONTROL, sql).await?.into_iter().collect();
+    assert_eq!(of_run, of_check);
+    let set = "SELECT count(*) FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = setrole WHERE rolname = 'fine' OR setdatabase <> 0";
+    assert_eq!(pair.destination.value("postgres", set).await?, "2", "what it takes is set");
     Ok(())
 }
 

@@ -72,7 +72,8 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
                 }
             };
             let create = databases::create(&definition, &database);
-            let mut settled = databases::settings(&definition, &database, &unknown);
+            let adjustments = databases::adjustments(&definition, &database, &unknown);
+            let mut settled: Vec<String> = adjustments.into_iter().map(|adjustment| adjustment.sql).collect();
             settled.extend(role_plan.in_database.get(&database).into_iter().flatten().map(|s| s.printable.clone()));
             if as_json {
                 of_databases.push(json!({ "database": database, "create": create, "settings": settled,

@@ -399,16 +399,7 @@ impl Emptying {
 
 /// Tables that others refer to: they are when tables are copied anew, for foreign keys come after the first copy.
 async fn referenced(writer: &Session) -> Result<HashSet<(String, String)>, tokio_postgres::Error> {
-    let rows = writer
-        .query(
-            "SELECT DISTINCT n.nspname, c.relname
-             FROM pg_catalog.pg_constraint k
-             JOIN pg_catalog.pg_class c ON c.oid = k.confrelid
-             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE k.contype = 'f' AND k.conrelid <> k.confrelid",
-            &[],
-        )
-        .await?;
+    let rows = writer.query(include_str!("referenced.sql"), &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
@@ -487,11 +478,7 @@ impl Sessions {
     pub async fn were_rewritten(&self, tables: &[u32]) -> Result<bool, Failure> {
         let row = self
             .reader
-            .query_one(
-                "SELECT count(*) FROM pg_catalog.pg_class c
-                 WHERE c.oid = ANY ($1) AND c.relfilenode IS NOT DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid::regclass)",
-                &[&tables],
-            )
+            .query_one(include_str!("unchanged_files.sql"), &[&tables])
             .await
             .map_err(|source| Failure::of(source, "looking for a table's file"))?;
         Ok(row.get::<_, i64>(0) != tables.len() as i64)

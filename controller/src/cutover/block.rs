@@ -39,19 +39,7 @@ fn statement(database: &str, role: Option<&str>, value: Option<&str>) -> String 
 
 /// Who has to be told: the database, and the roles with an opinion of their own.
 async fn targets(source: &Client) -> Result<Vec<Target>, tokio_postgres::Error> {
-    let rows = source
-        .query(
-            "WITH settings AS (
-                 SELECT s.setdatabase, s.setrole, split_part(c, '=', 2) AS value
-                 FROM pg_catalog.pg_db_role_setting s, unnest(s.setconfig) c WHERE split_part(c, '=', 1) = $1),
-             here AS (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-             SELECT NULL::text AS role, (SELECT value FROM settings, here WHERE setdatabase = here.oid AND setrole = 0) AS previous
-             UNION ALL
-             SELECT DISTINCT r.rolname::text, (SELECT value FROM settings s2 WHERE s2.setdatabase = here.oid AND s2.setrole = r.oid)
-             FROM here, settings s JOIN pg_catalog.pg_roles r ON r.oid = s.setrole WHERE s.setdatabase IN (0, here.oid)",
-            &[&VARIABLE],
-        )
-        .await?;
+    let rows = source.query(include_str!("block_targets.sql"), &[&VARIABLE]).await?;
     Ok(rows.iter().map(|row| Target { role: row.get(0), previous: row.get(1) }).collect())
 }
 
@@ -104,13 +92,7 @@ pub async fn block(
 /// Ends every session of the database that began before `moment`, until none is left; gives how many there were. Whoever
 /// connects after that finds the setting as it is by then.
 pub async fn end_sessions(source: &Client, moment: &str) -> Result<u64, tokio_postgres::Error> {
-    const END: &str = "
-        SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_catalog.pg_backend_pid() AND backend_start <= $1::text::timestamptz
-          AND application_name NOT LIKE 'pg-migrator/%'
-          AND backend_type NOT IN ('walsender', 'autovacuum worker', 'parallel worker', 'logical replication worker',
-                                   'logical replication apply worker', 'logical replication tablesync worker',
-                                   'logical replication parallel worker', 'slotsync worker')";
+    const END: &str = include_str!("end_sessions.sql");
     let mut ended = 0;
     loop {
         let sessions = source.query(END, &[&moment]).await?;
@@ -124,14 +106,7 @@ pub async fn end_sessions(source: &Client, moment: &str) -> Result<u64, tokio_po
 
 /// Sessions that write in spite of the block: `BEGIN READ WRITE` overrides a default. In words; none if there is none.
 pub async fn writers(source: &Client) -> Result<Option<String>, tokio_postgres::Error> {
-    let row = source
-        .query_one(
-            "SELECT string_agg(format('pid %s of %s (%s)', pid, usename, application_name), ', ')
-             FROM pg_catalog.pg_stat_activity
-             WHERE datname = current_database() AND pid <> pg_catalog.pg_backend_pid() AND backend_xid IS NOT NULL",
-            &[],
-        )
-        .await?;
+    let row = source.query_one(include_str!("writers.sql"), &[]).await?;
     Ok(row.get(0))
 }
 

@@ -378,12 +378,7 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
 async fn nothing_else_writes(candidate: &Candidate) -> Result<(), Error> {
     let row = candidate
         .source
-        .query_one(
-            "SELECT (SELECT string_agg(gid, ', ') FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()) AS prepared,
-                    (SELECT string_agg(s.subname, ', ') FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
-                     WHERE d.datname = current_database() AND s.subenabled) AS subscriptions",
-            &[],
-        )
+        .query_one(include_str!("other_writers.sql"), &[])
         .await
         .map_err(failed("looking for what else could write", candidate))?;
     if let Some(gids) = row.get("prepared") {

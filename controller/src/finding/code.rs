@@ -224,11 +224,14 @@ codes! {
             "The source's library sorts otherwise than when its indexes were made: they may miss rows or have let duplicates in."
             => "REINDEX on the source what uses the collation, and refresh its version.";
         LocaleMissing "locale_missing" [Error]:
-            "The destination's machine does not know the database's locale."
+            "The destination does not know the locale of a database or of a collation. A collation of the database's own costs what uses it alone."
             => "Generate it there, and restart PostgreSQL.";
         IcuMissing "icu_missing" [Error]:
-            "The database's collation comes from ICU, and the destination is built without it."
+            "A collation, or that of the database, comes from ICU, and the destination is built without it."
             => "Use a PostgreSQL 18 that is built with ICU.";
+        LabelProviderMissing "label_provider_missing" [Error]:
+            "The destination has not loaded the provider of security labels; they are left out, and everything else arrives."
+            => "Load its library there (shared_preload_libraries or session_preload_libraries), or take the labels away on the source.";
         MoneyFormat "money_format" [Error]:
             "The database has columns of type money, whose text form, in which the stream sends them, is another on the destination."
             => "Give the database on the source, or the destination, the other's lc_monetary: the finding has the statements.";
@@ -276,8 +279,8 @@ codes! {
         ConversionFunction "conversion_function" [Error]:
             "A conversion between encodings is made of a function of the user's, whose arguments have changed in version 14."
             => "Make function and conversion on the destination by hand.";
-        RemovedName "removed_name" [Warning]:
-            "A definition uses a name that the catalogs of version 18 do not have."
+        RemovedName "removed_name" [Error, Warning]:
+            "A definition uses a name that the catalogs of version 18 do not have; an error where it has failed for that."
             => "Change the definition on the source to what both versions have.";
         ReservedWord "reserved_word" [Warning]:
             "A function's body uses a word that version 18 keeps for itself."

@@ -12,6 +12,7 @@ use tokio_postgres::GenericClient;
 use super::board::{Board, DatabaseView, Event, PaceView, Phase, Status, TableStage, View};
 use crate::finding::{Finding, Severity};
 use crate::postgres::{ServerVersion, Session};
+use crate::provision::cause;
 
 /// What is no longer there is looked for at every so manieth tick.
 const PRUNE_TICKS: u64 = 30;
@@ -361,7 +362,7 @@ fn picture(board: &Board, with_names: bool) -> Picture {
         roles: Vec::new(),
         checks: Vec::new(),
         lag: Vec::new(),
-        findings: view.findings.values().flatten().cloned().collect(),
+        findings: cause::told_once(view.findings.values().flatten().cloned().collect()),
         events: view.events.clone(),
         pace: view.pace.clone(),
     };
@@ -379,7 +380,7 @@ fn picture(board: &Board, with_names: bool) -> Picture {
         picture.sequences.extend(database.new_sequences(epoch).into_iter().map(|((schema, sequence), value)| {
             json!({"database": name, "schema": schema, "name": sequence, "last_value": value.last_value, "is_called": value.is_called})
         }));
-        picture.findings.extend(database.findings.values().flatten().cloned());
+        picture.findings.extend(cause::told_once(database.findings.values().flatten().cloned().collect()));
         picture.checks.extend(database_checks(name, database));
         if let Some(lag) = database.lag {
             picture.lag.push(json!({"database": name, "lag_bytes": lag.bytes, "lag": lag.age.map(seconds)}));

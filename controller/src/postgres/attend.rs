@@ -102,12 +102,7 @@ async fn look(sessions: &[Attended]) -> Result<Vec<Backend>, String> {
     for session in sessions {
         let observer = session.endpoint.connect(&session.endpoint.instance.database).await.map_err(|error| error.to_string())?;
         let row = observer
-            .query_opt(
-                "SELECT state LIKE 'idle%' OR wait_event IN ('ClientRead', 'ClientWrite') AS waits,
-                        pg_catalog.concat_ws(' ', state, wait_event, state_change) AS since
-                 FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND application_name = $2",
-                &[&session.pid, &session.endpoint.application_name],
-            )
+            .query_opt(include_str!("attend.sql"), &[&session.pid, &session.endpoint.application_name])
             .await
             .map_err(|error| super::retry::message(&error))?;
         found.push(match row {

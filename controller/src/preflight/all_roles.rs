@@ -9,11 +9,7 @@ use crate::provision::Setting;
 
 pub(super) async fn check(client: &Client) -> Result<Vec<Finding>, Error> {
     let rows = client
-        .query(
-            "SELECT pg_catalog.unnest(s.setconfig) AS setting FROM pg_catalog.pg_db_role_setting s
-             WHERE s.setrole = 0 AND s.setdatabase = 0",
-            &[],
-        )
+        .query(include_str!("settings_of_all_roles.sql"), &[])
         .await
         .map_err(|source| Error { check: "settings of all roles", source })?;
     let settings = rows.iter().filter_map(|row| Setting::parse(row.get("setting")));

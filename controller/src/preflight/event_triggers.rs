@@ -8,11 +8,7 @@ use crate::postgres::quote;
 
 pub(super) async fn check(client: &Client, database: &str) -> Result<Vec<Finding>, Error> {
     let rows = client
-        .query(
-            "SELECT e.evtname::text AS name, e.evtevent::text AS event FROM pg_catalog.pg_event_trigger e
-             WHERE e.evtenabled IN ('O', 'A') AND e.evtevent <> 'login' ORDER BY 1",
-            &[],
-        )
+        .query(include_str!("event_triggers.sql"), &[])
         .await
         .map_err(|source| Error { check: "event triggers", source })?;
     Ok(rows

@@ -166,11 +166,6 @@ pub(crate) fn fix(name: &str) -> String {
     DROPPED.iter().find(|(dropped, _)| *dropped == name).map_or_else(|| package(name), |(_, fix)| (*fix).to_owned())
 }
 
-/// Whether a finding is about an extension that the destination does not have. That costs what uses the extension, and nothing else.
-pub(crate) fn is_missing_extension(finding: &Finding) -> bool {
-    finding.code == Code::ExtensionMissing
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,11 +6,13 @@
 //! hides none of the others. Nothing here changes anything on any server.
 
 mod all_roles;
+mod collation_locales;
 mod collations;
 mod consumers;
 mod destination_databases;
 mod event_triggers;
 mod extensions;
+mod labels;
 mod locale;
 mod money;
 mod names;
@@ -29,10 +31,11 @@ mod wal_level;
 mod workers;
 
 pub use destination_databases::database_exists;
-pub(crate) use extensions::{fix as extension_fix, is_missing_extension};
+pub(crate) use extensions::fix as extension_fix;
 pub use names::check as names;
 pub use reach::reach;
 pub use setting_values::setting_values;
+pub(crate) use setting_values::{minds_value, refused as setting_refused};
 
 use std::collections::BTreeSet;
 
@@ -149,16 +152,28 @@ pub async fn database(source: &Session, destination: &Client, definition: &Defin
     let name = definition.name.as_str();
     let mut all = Gathered { database: name, findings: Vec::new() };
     all.add(locale::check(destination, definition).await);
+    all.add(collation_locales::check(source, destination, definition).await);
     all.add(money::check(source, destination, definition).await);
     all.add(collations::check(source, destination, definition).await);
     all.add(privileges::database(source, name).await);
     all.add(row_security::check(source, name).await);
     all.add(extensions::of_database(source, destination, name).await);
+    all.add(labels::check(source, destination, name).await);
     all.add(storage::check(source, name).await);
     all.add(event_triggers::check(source, name).await);
     all.add(names::reserved_schemas(source, name).await);
     all.add(not_replicated::check(source, name).await);
     all.findings
+}
+
+/// Whether what a finding is about costs what uses it, and nothing else: an extension that the destination does not have, a collation of the
+/// database's own, a provider of security labels.
+pub(crate) fn costs_its_users_alone(finding: &Finding) -> bool {
+    match finding.code {
+        Code::ExtensionMissing | Code::LabelProviderMissing => true,
+        Code::LocaleMissing | Code::IcuMissing => collation_locales::is_own(&finding.object),
+        _ => false,
+    }
 }
 
 /// What is told of a session or database that can't be connected to.

@@ -14,14 +14,7 @@ fn failed(source: tokio_postgres::Error) -> Error {
 
 /// Whether a publication or slot is in the place of ours.
 pub async fn check(source: &Client, database: &str, names: &Names, effects: &[SideEffect]) -> Result<Vec<Finding>, Error> {
-    let row = source
-        .query_one(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = $1) AS publication,
-                    EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = $2) AS slot",
-            &[&names.publication, &names.slot],
-        )
-        .await
-        .map_err(failed)?;
+    let row = source.query_one(include_str!("names_taken.sql"), &[&names.publication, &names.slot]).await.map_err(failed)?;
     let is_ours = |kind: Kind, name: &str| effects.iter().any(|e| e.kind == kind && e.database == database && e.object == name);
     let mut findings = Vec::new();
     for (there, kind, code, what, name) in [
@@ -44,14 +37,7 @@ pub async fn check(source: &Client, database: &str, names: &Names, effects: &[Si
 
 /// Schemas with names that the server keeps for itself; a source may have been made to take them.
 pub(super) async fn reserved_schemas(source: &Client, database: &str) -> Result<Vec<Finding>, Error> {
-    let rows = source
-        .query(
-            "SELECT n.nspname::text AS name FROM pg_catalog.pg_namespace n
-             WHERE n.oid >= 16384 AND n.nspname ~ '^pg_' AND n.nspname !~ '^pg_(toast_)?temp_[0-9]+$' ORDER BY 1",
-            &[],
-        )
-        .await
-        .map_err(failed)?;
+    let rows = source.query(include_str!("reserved_schemas.sql"), &[]).await.map_err(failed)?;
     Ok(rows
         .iter()
         .map(|row| {

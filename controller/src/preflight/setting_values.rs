@@ -49,17 +49,27 @@ pub async fn setting_values(
         }
         let Some(reason) = refusal(destination, setting).await? else { continue };
         for (database, object) in places.iter().filter(|(d, _)| d.is_empty() || selected.contains(d.as_str())) {
-            findings.push(database_finding(
-                Severity::Error,
-                database,
-                Code::SettingRefused,
-                object,
-                format!("it has {} = {}, which version 18 refuses: {reason}", setting.name, setting.value),
-                "on the source, set it to a value that both versions take, or RESET it",
-            ));
+            findings.push(refused(database, object, setting, &reason));
         }
     }
     Ok(findings)
+}
+
+/// What is told of a refused value; the same before anything is made and when it is set in vain.
+pub(crate) fn refused(database: &str, object: &str, setting: &Setting, reason: &str) -> Finding {
+    database_finding(
+        Severity::Error,
+        database,
+        Code::SettingRefused,
+        object,
+        format!("it has {} = {}, which version 18 refuses: {reason}", setting.name, setting.value),
+        "on the source, set it to a value that both versions take, or RESET it",
+    )
+}
+
+/// Whether it is the value of a setting that the destination minds.
+pub(crate) fn minds_value(error: &tokio_postgres::Error) -> bool {
+    matches!(error.code(), Some(&SqlState::INVALID_PARAMETER_VALUE | &SqlState::FEATURE_NOT_SUPPORTED))
 }
 
 /// What the destination says against a value, if it is the value that it minds.
@@ -68,11 +78,9 @@ async fn refusal(destination: &Client, setting: &Setting) -> Result<Option<Strin
     let tried = destination.query_one("SELECT pg_catalog.set_config($1, $2, true)", &[&setting.name, &setting.value]).await;
     match tried {
         Ok(_) => Ok(None),
-        Err(error) => match error.code() {
-            Some(&SqlState::INVALID_PARAMETER_VALUE | &SqlState::FEATURE_NOT_SUPPORTED) => Ok(Some(retry::message(&error))),
-            // An unknown parameter has a finding of its own; others can't be set in a session.
-            Some(_) => Ok(None),
-            None => Err(Error { check: "settings", source: error }),
-        },
+        Err(error) if minds_value(&error) => Ok(Some(retry::message(&error))),
+        // An unknown parameter has a finding of its own; others can't be set in a session.
+        Err(error) if error.code().is_some() => Ok(None),
+        Err(error) => Err(Error { check: "settings", source: error }),
     }
 }

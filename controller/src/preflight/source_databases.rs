@@ -8,11 +8,7 @@ use crate::postgres::quote;
 
 pub(super) async fn check(client: &Client) -> Result<Vec<Finding>, Error> {
     let rows = client
-        .query(
-            "SELECT d.datname::text AS name, d.datconnlimit = -2 AS invalid FROM pg_catalog.pg_database d
-             WHERE d.datname <> 'template0' AND (NOT d.datallowconn OR d.datconnlimit = -2) ORDER BY 1",
-            &[],
-        )
+        .query(include_str!("not_connectable.sql"), &[])
         .await
         .map_err(|source| Error { check: "the source's databases", source })?;
     Ok(rows

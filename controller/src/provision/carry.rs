@@ -6,9 +6,10 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 use tokio_postgres::Client;
 
+use super::databases::Adjustment;
 use super::roles::{self, Fate, RoleStatement, StatementKind};
 use super::tablespaces::Placement;
-use super::{databases, setting, tablespaces};
+use super::{databases, label_provider, setting, tablespaces};
 use crate::config::{self, RolePolicy};
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side};
@@ -16,7 +17,8 @@ use crate::object;
 use crate::object::parameter::parameter_grants;
 use crate::plan::draft::Part;
 use crate::plan::{ObjectName, Section, Statement};
-use crate::postgres::{self, Endpoint, Session, retry};
+use crate::postgres::{self, Endpoint, Session, quote, retry};
+use crate::preflight;
 
 /// Why roles or a database's definition can't be carried over.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,9 @@ pub enum Error {
     /// The destination's variables can't be read.
     #[error(transparent)]
     Setting(#[from] setting::Error),
+    /// The destination's providers of security labels can't be asked for.
+    #[error(transparent)]
+    LabelProvider(#[from] label_provider::Error),
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
@@ -106,13 +111,34 @@ pub async fn plan_roles(
             || matches!(plan.fates.get(role), Some(Fate::Created | Fate::Merged))
     };
     let additions = tablespaces::additions(source, destination, &names, is_carried).await?;
-    plan.statements.extend(additions.into_iter().map(|(name, sql)| RoleStatement {
+    plan.statements.extend(additions.into_iter().map(|addition| RoleStatement {
         role: String::new(),
-        kind: StatementKind::Tablespace { name },
-        printable: sql.clone(),
-        sql: sql.into(),
+        kind: match addition.label_of {
+            Some(provider) => {
+                StatementKind::Label { provider, object: format!("tablespace {}", quote::ident(&addition.tablespace)) }
+            }
+            None => StatementKind::Tablespace { name: addition.tablespace },
+        },
+        printable: addition.sql.clone(),
+        sql: addition.sql.into(),
     }));
+    leave_out_labels(&mut plan, destination).await?;
     Ok(plan)
+}
+
+/// Takes labels out of the plan whose provider the destination has not loaded, with a finding for each provider.
+async fn leave_out_labels(plan: &mut roles::RolePlan, destination: &Client) -> Result<(), Error> {
+    let mut labelled: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for statement in &plan.statements {
+        if let StatementKind::Label { provider, object } = &statement.kind {
+            labelled.entry(provider.clone()).or_default().push(object.clone());
+        }
+    }
+    let missing = label_provider::missing(destination, labelled.keys().cloned().collect()).await?;
+    let of_missing = labelled.iter().filter(|(provider, _)| missing.contains(*provider));
+    plan.findings.extend(of_missing.map(|(provider, objects)| label_provider::finding("", provider, objects, objects.len())));
+    plan.statements.retain(|s| !matches!(&s.kind, StatementKind::Label { provider, .. } if missing.contains(provider)));
+    Ok(())
 }
 
 /// Brings the destination's roles up to the source's. A role that can't be made is a finding; the others go on.
@@ -135,8 +161,8 @@ pub async fn carry_roles(
             StatementKind::Membership { of } => Some((Kind::Membership, format!("{} in {of}", statement.role))),
             StatementKind::Alter
             | StatementKind::Comment
-            | StatementKind::Label
-            | StatementKind::Setting
+            | StatementKind::Label { .. }
+            | StatementKind::Setting(_)
             | StatementKind::Parameter { .. }
             | StatementKind::Tablespace { .. } => None,
         };
@@ -159,20 +185,36 @@ async fn execute(session: &Session, statement: &RoleStatement) -> Result<Option<
     let what = match &statement.kind {
         StatementKind::Parameter { name } => format!("parameter {name}"),
         StatementKind::Tablespace { name } => format!("tablespace {name}"),
+        StatementKind::Label { object, .. } => object.clone(),
         _ => format!("role {}", statement.role),
     };
     match session.batch_execute(statement.sql.expose_secret()).await {
         Ok(()) => Ok(None),
         Err(source) if retry::is_transient(&source) => Err(Error::Statement { what, source }),
-        Err(error) => Ok(Some(Finding {
-            severity: Severity::Error,
-            database: String::new(),
-            code: Code::RoleFailed,
-            object: what,
-            reason: retry::message(&error),
-            fix: "do on the destination by hand as the statement says, or mend what the message names".to_owned(),
-            statement: Some(statement.printable.clone()),
+        Err(error) => Ok(Some(match &statement.kind {
+            StatementKind::Setting(setting) if preflight::minds_value(&error) => Finding {
+                statement: Some(statement.printable.clone()),
+                ..preflight::setting_refused(
+                    "",
+                    &format!("role {}", quote::ident(&statement.role)),
+                    setting,
+                    &retry::message(&error),
+                )
+            },
+            _ => role_failed(what, statement, &error),
         })),
+    }
+}
+
+fn role_failed(what: String, statement: &RoleStatement, error: &tokio_postgres::Error) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        database: String::new(),
+        code: Code::RoleFailed,
+        object: what,
+        reason: retry::message(error),
+        fix: "do on the destination by hand as the statement says, or mend what the message names".to_owned(),
+        statement: Some(statement.printable.clone()),
     }
 }
 
@@ -197,8 +239,8 @@ async fn unplaced(source: &Client, destination: &Client, name: &str) -> Result<(
     Ok((definition, unknown))
 }
 
-/// Gives a database that was made just now its settings, grants, comment, and its roles' settings in it. Each statement
-/// that fails is a finding.
+/// Gives a database that was made its settings, grants, comment, labels, and its roles' settings in it; safe to repeat. Each statement
+/// that fails is a finding with that statement.
 pub async fn settle_database(
     mapping: &str,
     settings: &config::Mapping,
@@ -208,21 +250,13 @@ pub async fn settle_database(
     unknown: &BTreeSet<String>,
 ) -> Result<Vec<Finding>, Error> {
     let mut findings = definition.findings(unknown);
-    for statement in databases::settings(definition, &definition.name, unknown) {
-        match control.batch_execute(&statement).await {
+    for adjustment in databases::adjustments(definition, &definition.name, unknown) {
+        match control.batch_execute(&adjustment.sql).await {
             Ok(()) => {}
             Err(source) if retry::is_transient(&source) => {
                 return Err(Error::Statement { what: format!("database {}", definition.name), source });
             }
-            Err(error) => findings.push(Finding {
-                severity: Severity::Error,
-                database: definition.name.clone(),
-                code: Code::DatabaseSettingFailed,
-                object: format!("database {}", definition.name),
-                reason: retry::message(&error),
-                fix: "execute the statement on the destination by hand after mending what the message names".to_owned(),
-                statement: Some(statement),
-            }),
+            Err(error) => findings.push(adjustment_failed(&definition.name, adjustment, &error)),
         }
     }
     let names = BTreeSet::from([definition.name.clone()]);
@@ -237,6 +271,27 @@ pub async fn settle_database(
         finding.database.clone_from(&definition.name);
     }
     Ok(findings)
+}
+
+fn adjustment_failed(database: &str, adjustment: Adjustment, error: &tokio_postgres::Error) -> Finding {
+    let object = format!("database {}", quote::ident(database));
+    let reason = retry::message(error);
+    let finding = if let Some(setting) = adjustment.setting.as_ref().filter(|_| preflight::minds_value(error)) {
+        preflight::setting_refused(database, &object, setting, &reason)
+    } else if let Some(provider) = label_provider::not_loaded(&reason) {
+        label_provider::finding(database, provider, &[object], 1)
+    } else {
+        Finding {
+            severity: Severity::Error,
+            database: database.to_owned(),
+            code: Code::DatabaseSettingFailed,
+            object,
+            reason,
+            fix: "mend what the message names, and it is tried again by itself; or execute the statement on the destination by hand".to_owned(),
+            statement: None,
+        }
+    };
+    Finding { statement: Some(adjustment.sql), ..finding }
 }
 
 /// The settings of a database that would have been in the way of the migration, as statements for the cutover.

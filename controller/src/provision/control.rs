@@ -71,17 +71,7 @@ pub async fn open(destination: &Endpoint, name: &str) -> Result<Session, Error> 
         .execute("SELECT pg_advisory_xact_lock(hashtextextended('pg-migrator extension', 0))", &[])
         .await
         .map_err(failed("locked"))?;
-    let state = transaction
-        .query_one(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'migrator') AS installed,
-                    EXISTS (SELECT FROM pg_catalog.pg_class
-                            WHERE relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
-                              AND relkind IN ('r', 'p', 'v', 'm', 'f') AND relpersistence = 'p'
-                              AND relnamespace NOT IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname LIKE 'pg\\_%')) AS inhabited",
-            &[],
-        )
-        .await
-        .map_err(failed("looked at"))?;
+    let state = transaction.query_one(include_str!("control.sql"), &[]).await.map_err(failed("looked at"))?;
     if !state.get::<_, bool>("installed") {
         if state.get::<_, bool>("inhabited") {
             return Err(Error::Foreign { instance: destination.name.clone(), database: name.to_owned() });

@@ -225,16 +225,22 @@ pub fn create(definition: &Definition, name: &str) -> String {
     sql
 }
 
+/// A statement that makes a new database like the source's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adjustment {
+    /// The statement. It may be run again.
+    pub sql: String,
+    /// The setting that it sets, if it is one of those.
+    pub setting: Option<Setting>,
+}
+
 /// The statements that make the new database like the source's, after it was made: settings, grants, comment, labels.
-/// Each may be run again. Settings in `unknown_settings` are left out, and those of [`settings_at_cutover`] too.
-pub fn settings(definition: &Definition, name: &str, unknown_settings: &BTreeSet<String>) -> Vec<String> {
+/// Settings in `unknown_settings` are left out, and those of [`settings_at_cutover`] too.
+pub fn adjustments(definition: &Definition, name: &str, unknown_settings: &BTreeSet<String>) -> Vec<Adjustment> {
     let database = quote::ident(name);
-    let mut statements: Vec<String> = definition
-        .settings
-        .iter()
-        .filter(|s| !unknown_settings.contains(&s.name) && !is_hindering(s))
-        .map(|s| format!("ALTER DATABASE {database} SET {}", s.assignment()))
-        .collect();
+    let set = definition.settings.iter().filter(|s| !unknown_settings.contains(&s.name) && !is_hindering(s));
+    let set = set.map(|s| (format!("ALTER DATABASE {database} SET {}", s.assignment()), Some(s.clone())));
+    let mut statements = Vec::new();
     if let Some(grants) = &definition.grants {
         statements.extend(grant_statements(grants, &definition.owner, &database));
     }
@@ -245,7 +251,7 @@ pub fn settings(definition: &Definition, name: &str, unknown_settings: &BTreeSet
         let (provider, label) = (quote::ident(provider), quote::literal(label));
         statements.push(format!("SECURITY LABEL FOR {provider} ON DATABASE {database} IS {}", label.trim_start()));
     }
-    statements
+    set.chain(statements.into_iter().map(|sql| (sql, None))).map(|(sql, setting)| Adjustment { sql, setting }).collect()
 }
 
 /// The statements that wait until the database is switched over, because they would hinder the migration: a database that
@@ -352,6 +358,10 @@ mod tests {
         }
     }
 
+    fn adjusting(definition: &Definition, name: &str, unknown: &BTreeSet<String>) -> Vec<String> {
+        adjustments(definition, name, unknown).into_iter().map(|adjustment| adjustment.sql).collect()
+    }
+
     fn grant(grantee: Option<&str>, grantor: &str, grantable: bool, privileges: &[&str]) -> Grant {
         Grant {
             grantee: grantee.map(str::to_owned),
@@ -388,7 +398,7 @@ mod tests {
         definition.comment = Some("it's".to_owned());
         let unknown = BTreeSet::from(["gone".to_owned()]);
         assert_eq!(
-            settings(&definition, "s\"x", &unknown),
+            adjusting(&definition, "s\"x", &unknown),
             ["ALTER DATABASE \"s\"\"x\" SET \"work_mem\" TO '1MB'", "COMMENT ON DATABASE \"s\"\"x\" IS 'it''s'"]
         );
         assert_eq!(
@@ -411,7 +421,7 @@ mod tests {
             grant(None, "boss", false, &["TEMPORARY"]),
         ]);
         assert_eq!(
-            settings(&definition, "shop", &BTreeSet::new()),
+            adjusting(&definition, "shop", &BTreeSet::new()),
             [
                 "REVOKE ALL ON DATABASE \"shop\" FROM PUBLIC",
                 "REVOKE ALL ON DATABASE \"shop\" FROM \"boss\"",
@@ -424,6 +434,6 @@ mod tests {
 
     #[test]
     fn default_grants_need_no_statement() {
-        assert!(settings(&database(), "shop", &BTreeSet::new()).is_empty());
+        assert!(adjustments(&database(), "shop", &BTreeSet::new()).is_empty());
     }
 }

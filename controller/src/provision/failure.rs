@@ -1,16 +1,18 @@
 //! What failed, and what is left out because it needs that: pure bookkeeping over a plan.
 //!
 //! A statement that fails by itself is one finding. What needs the object it should have made is not tried, since the server would
-//! only say the same again in other words; it is named in that finding, and has a smaller one of its own that names the cause.
+//! only say the same again in other words; it is named in that finding, and has a smaller one of its own that names the cause. Labels whose
+//! provider is missing are one finding for all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::finding::{Code, Finding, Severity};
+use crate::plan::draft::Part;
 use crate::plan::{ObjectName, Section, Statement};
-use crate::postgres::quote::ident;
-use crate::preflight::{extension_fix, is_missing_extension};
+use crate::preflight::extension_fix;
+use crate::provision::label_provider;
 
 /// What to do about a statement that failed.
 const FIX: &str = "mend what the message names, or make the object on the destination by hand; it is tried again by itself";
@@ -123,14 +125,43 @@ impl Failures {
                 statement: Some(left_out.sql.clone()),
             }));
         }
+        for (provider, objects) in self.unlabelled(statements, section) {
+            findings.push(label_provider::finding(database, provider, &objects, objects.len()));
+        }
         findings
     }
 
-    /// The objects of which statements of a section failed by themselves, with these statements, in the plan's order.
+    /// The label of which missing provider a statement would have set.
+    fn missing_provider(&self, statements: &[Statement], index: usize) -> Option<&str> {
+        if statements[index].part != Part::Label {
+            return None;
+        }
+        self.reasons.get(&index).and_then(|reason| label_provider::not_loaded(reason))
+    }
+
+    /// By missing provider: the objects whose labels in a section could not be set.
+    fn unlabelled(&self, statements: &[Statement], section: Section) -> BTreeMap<&str, Vec<String>> {
+        let mut providers: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for &index in self.reasons.keys().filter(|index| statements[**index].section == section) {
+            if let Some(provider) = self.missing_provider(statements, index) {
+                let objects = providers.entry(provider).or_default();
+                let object = statements[index].object.to_string();
+                // Those of a table's columns come one after the other.
+                if objects.last() != Some(&object) {
+                    objects.push(object);
+                }
+            }
+        }
+        providers
+    }
+
+    /// The objects of which statements of a section failed by themselves, with these statements, in the plan's order; without labels
+    /// whose provider is missing.
     fn failed_objects<'p>(&self, statements: &'p [Statement], section: Section) -> Vec<(&'p ObjectName, Vec<usize>)> {
         let mut places: HashMap<&ObjectName, usize> = HashMap::new();
         let mut objects: Vec<(&ObjectName, Vec<usize>)> = Vec::new();
-        for &index in self.reasons.keys().filter(|index| statements[**index].section == section) {
+        let own = |index: &&usize| statements[**index].section == section && self.missing_provider(statements, **index).is_none();
+        for &index in self.reasons.keys().filter(own) {
             let object = &statements[index].object;
             let place = *places.entry(object).or_insert_with(|| {
                 objects.push((object, Vec::new()));
@@ -208,25 +239,7 @@ pub fn to_repeat(failed: &[Failed], statements: &[Statement]) -> BTreeSet<usize>
 
 /// The statement that gives an object to its owner, if it has one: where that works, the object is there, whoever made it.
 pub fn handing_over<'p>(statements: &'p [Statement], made: &Statement) -> Option<&'p Statement> {
-    statements.iter().find(|s| s.part == crate::plan::draft::Part::Owner && s.object == made.object)
-}
-
-/// Findings of the checks and of the rehearsal together: a missing extension is one finding, with what needs it.
-pub fn merged(mut checks: Vec<Finding>, rehearsed: Vec<Finding>) -> Vec<Finding> {
-    for finding in rehearsed {
-        let name = finding.object.strip_prefix("extension ").filter(|_| finding.severity == Severity::Error).map(ident);
-        let is_same = |known: &&mut Finding| {
-            is_missing_extension(known) && name.as_deref().is_some_and(|name| known.object == format!("extension {name}"))
-        };
-        match checks.iter_mut().find(is_same) {
-            Some(known) => {
-                known.reason = format!("{}; {}", known.reason, finding.reason);
-                known.statement = finding.statement;
-            }
-            None => checks.push(finding),
-        }
-    }
-    checks
+    statements.iter().find(|s| s.part == Part::Owner && s.object == made.object)
 }
 
 /// Where a plan has the objects that the ledger names.
@@ -271,7 +284,6 @@ fn named(statements: &[Statement], left_out: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::draft::Part;
 
     fn statement(name: &str, part: Part, section: Section, after: &[u32]) -> Statement {
         Statement {
@@ -394,6 +406,31 @@ mod tests {
         assert_eq!(failed, ["view s.b", "view s.d"]);
         assert_eq!(findings[0].statement.as_deref(), Some("Create b;\nOwner b"));
         assert!(findings[0].reason.starts_with("no; needed by"), "{}", findings[0].reason);
+    }
+
+    #[test]
+    fn labels_whose_provider_is_missing_are_one_finding() {
+        let mut statements = chain();
+        for index in [0, 0, 2, 4] {
+            let mut label = before("", Part::Label, &[index]);
+            label.object = statements[index as usize].object.clone();
+            statements.push(label);
+        }
+        let mut failures = Failures::default();
+        for index in 7..10 {
+            failures.fail(index, "security label provider \"selinux\" is not loaded".to_owned());
+        }
+        failures.fail(10, "the provider does not like it".to_owned());
+        let told: Vec<_> =
+            failures.findings("db", &statements, Section::BeforeData).into_iter().map(|f| (f.code, f.object, f.reason)).collect();
+        let missing = "the destination has not loaded it, so its labels can't be set there: view s.a, view s.b".to_owned();
+        assert_eq!(
+            told,
+            [
+                (Code::StatementFailed, "view s.c".to_owned(), "the provider does not like it".to_owned()),
+                (Code::LabelProviderMissing, "security label provider \"selinux\"".to_owned(), missing),
+            ]
+        );
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub async fn session(destination: &Endpoint, database: &str) -> Result<Session, 
         .batch_execute(
             "SET session_replication_role = replica; SET event_triggers = off; SET check_function_bodies = off;
              SET synchronous_commit = off; SET default_tablespace = '';
+             -- What is recognized by its message is so in the words of the sources.
+             SET lc_messages = 'C';
              SET max_parallel_maintenance_workers = 0;
              -- User mappings and subscriptions carry passwords, which must not reach the server's log or statistics.
              SET log_statement = none; SET log_min_duration_statement = -1; SET log_min_error_statement = panic;

@@ -128,27 +128,12 @@ pub fn finding(database: &str, object: String, reason: String) -> Finding {
 
 /// Relations whose statistics do not come with a table: small tables ($1), parents with all their children, expressions of
 /// indexes, materialized views; with the number of rows of small tables, unless it is 0, which before 14 may also mean unknown.
-const OTHERS: &str = "
-    SELECT DISTINCT s.schemaname::text, s.tablename::text, s.inherited,
-           CASE WHEN c.relkind = 'r' AND c.reltuples > 0 THEN c.reltuples::float8 END AS rows
-    FROM pg_catalog.pg_stats s
-    JOIN pg_catalog.pg_namespace n ON n.nspname = s.schemaname
-    JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = s.tablename
-    WHERE s.schemaname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-      AND (s.inherited OR c.relkind IN ('i', 'm')
-           OR (c.relkind = 'r' AND c.relpersistence = 'p' AND pg_catalog.pg_relation_size(c.oid) < $1))
-    ORDER BY 3, 1, 2";
+const OTHERS: &str = include_str!("statistics_others.sql");
 /// So many relations share a transaction.
 const BATCH: usize = 50;
 
 /// Tables with extended statistics: PostgreSQL 18 can't take those from elsewhere.
-const EXTENDED: &str = "
-    SELECT DISTINCT n.nspname::text, c.relname::text
-    FROM pg_catalog.pg_statistic_ext e
-    JOIN pg_catalog.pg_class c ON c.oid = e.stxrelid
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
-    ORDER BY 1, 2";
+const EXTENDED: &str = include_str!("statistics_extended.sql");
 
 /// Carries what does not come with a table, and measures what can't be carried. What failed is told.
 pub async fn carry_rest(source: &Session, destination: &Session, database: &str) -> Result<Vec<Finding>, tokio_postgres::Error> {

@@ -54,8 +54,7 @@ pub async fn read(
     destination: &Client,
     configured: &BTreeMap<String, String>,
 ) -> Result<(BTreeMap<String, String>, Vec<Finding>), Error> {
-    const QUERY: &str = "SELECT t.spcname::text AS name, pg_catalog.pg_tablespace_location(t.oid) AS location
-                         FROM pg_catalog.pg_tablespace t WHERE t.spcname <> 'pg_global' ORDER BY 1";
+    const QUERY: &str = include_str!("tablespaces/tablespaces.sql");
     let on_source = source.query(QUERY, &[]).await.map_err(Error)?;
     let on_source: Vec<Tablespace> =
         on_source.iter().map(|row| Tablespace { name: row.get("name"), location: row.get("location") }).collect();
@@ -121,19 +120,33 @@ fn resolve(
     (names, findings)
 }
 
-/// What the destination's tablespaces lack of privileges and comments that the source's have, as statements, each with the name of its
-/// tablespace. Nothing is taken away; `is_carried` says of which roles privileges are.
+/// A statement that a tablespace of the destination lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addition {
+    /// The tablespace on the destination.
+    pub tablespace: String,
+    /// The provider, if the statement sets a security label.
+    pub label_of: Option<String>,
+    /// The statement.
+    pub sql: String,
+}
+
+/// What the destination's tablespaces lack of privileges, comments and security labels that the source's have. Nothing is taken away;
+/// `is_carried` says of which roles privileges are.
 pub async fn additions(
     source: &Client,
     destination: &Client,
     names: &BTreeMap<String, String>,
     is_carried: impl Fn(&str) -> bool,
-) -> Result<Vec<(String, String)>, Error> {
+) -> Result<Vec<Addition>, Error> {
     let (from, there) = (described(source).await?, described(destination).await?);
-    let mut statements = Vec::new();
+    let mut additions = Vec::new();
     for (name, to) in names {
         let (Some(wanted), Some(present)) = (from.get(name), there.get(to)) else { continue };
         let target = ident(to);
+        let mut add = |label_of: Option<&String>, sql| {
+            additions.push(Addition { tablespace: to.clone(), label_of: label_of.cloned(), sql });
+        };
         for (grantee, grantable) in &wanted.grants {
             let held = present.grants.iter().any(|(other, more)| other == grantee && more >= grantable);
             if held || !is_carried(grantee) {
@@ -141,14 +154,18 @@ pub async fn additions(
             }
             let role = if grantee.is_empty() { "PUBLIC".to_owned() } else { ident(grantee) };
             let option = if *grantable { " WITH GRANT OPTION" } else { "" };
-            statements.push((to.clone(), format!("GRANT CREATE ON TABLESPACE {target} TO {role}{option}")));
+            add(None, format!("GRANT CREATE ON TABLESPACE {target} TO {role}{option}"));
         }
         if let (Some(comment), None) = (&wanted.comment, &present.comment) {
             let comment = literal(comment);
-            statements.push((to.clone(), format!("COMMENT ON TABLESPACE {target} IS {}", comment.trim_start())));
+            add(None, format!("COMMENT ON TABLESPACE {target} IS {}", comment.trim_start()));
+        }
+        for (provider, label) in wanted.labels.iter().filter(|(provider, _)| !present.labels.contains_key(*provider)) {
+            let sql = format!("SECURITY LABEL FOR {} ON TABLESPACE {target} IS {}", ident(provider), literal(label).trim_start());
+            add(Some(provider), sql);
         }
     }
-    Ok(statements)
+    Ok(additions)
 }
 
 /// What a tablespace has beside its place.
@@ -156,25 +173,20 @@ struct Description {
     /// Who may create in it, by name (empty for PUBLIC), and whether they may pass it on; without its owner.
     grants: Vec<(String, bool)>,
     comment: Option<String>,
+    /// Security labels by provider.
+    labels: BTreeMap<String, String>,
 }
 
 async fn described(client: &Client) -> Result<BTreeMap<String, Description>, Error> {
-    let rows = client
-        .query(
-            "SELECT t.spcname::text AS name, pg_catalog.shobj_description(t.oid, 'pg_tablespace') AS comment,
-                    ARRAY(SELECT COALESCE(r.rolname::text, '') FROM pg_catalog.aclexplode(t.spcacl) a
-                          LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
-                          WHERE a.grantee <> t.spcowner ORDER BY a.grantee, a.is_grantable) AS grantees,
-                    ARRAY(SELECT a.is_grantable FROM pg_catalog.aclexplode(t.spcacl) a
-                          WHERE a.grantee <> t.spcowner ORDER BY a.grantee, a.is_grantable) AS grantable
-             FROM pg_catalog.pg_tablespace t",
-            &[],
-        )
-        .await
-        .map_err(Error)?;
+    let rows = client.query(include_str!("tablespaces/described.sql"), &[]).await.map_err(Error)?;
     let description = |row: &tokio_postgres::Row| {
         let (grantees, grantable): (Vec<String>, Vec<bool>) = (row.get("grantees"), row.get("grantable"));
-        Description { grants: grantees.into_iter().zip(grantable).collect(), comment: row.get("comment") }
+        let (providers, labels): (Vec<String>, Vec<String>) = (row.get("label_providers"), row.get("labels"));
+        Description {
+            grants: grantees.into_iter().zip(grantable).collect(),
+            comment: row.get("comment"),
+            labels: providers.into_iter().zip(labels).collect(),
+        }
     };
     Ok(rows.iter().map(|row| (row.get("name"), description(row))).collect())
 }

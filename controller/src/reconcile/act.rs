@@ -106,9 +106,9 @@ impl Database {
         let settings = self.context.settings.clone();
         let (definition, _) = carry::definition(self.source().await?, &control, &settings, &name).await?;
         let findings = preflight::database(self.source().await?, &control, &definition).await;
-        let (missing, findings): (Vec<_>, Vec<_>) = findings.into_iter().partition(preflight::is_missing_extension);
+        let (missing, findings): (Vec<_>, Vec<_>) = findings.into_iter().partition(preflight::costs_its_users_alone);
         let sound = findings.iter().all(|f| f.severity != Severity::Error);
-        // A missing extension costs what uses it, and no more: making it will fail, which is told with what needs it.
+        // A missing extension costs what uses it, and no more: making it will fail, which is told with what needs it. So with the others.
         let shown = if sound { findings } else { [findings, missing].concat() };
         self.context.board.set_findings(&self.name, "preflight", shown);
         Ok(sound)
@@ -119,8 +119,8 @@ impl Database {
     pub(super) async fn create_database(&mut self) -> Result<(), Error> {
         let name = self.name.clone();
         let control = Arc::clone(&self.context.control);
-        let (mapping, settings) = (self.context.mapping.clone(), self.context.settings.clone());
-        let (definition, unknown) = carry::definition(self.source().await?, &control, &settings, &name).await?;
+        let settings = self.context.settings.clone();
+        let (definition, _) = carry::definition(self.source().await?, &control, &settings, &name).await?;
         let effect =
             ledger::record(&control, &self.context.mapping, Side::Destination, &name, Kind::Database, &name, &json!({})).await?;
         let temporary = format!("pg_migrator_new_{effect}");
@@ -136,12 +136,25 @@ impl Database {
             .await
             .map_err(Error::doing("creating the database"))?
             .get(0);
-        ledger::amend(&control, effect, &json!({ "oid": oid })).await?;
+        // Should we be killed before it has its settings, the next one of us knows of it.
+        ledger::amend(&control, effect, &json!({ "oid": oid, "unsettled": true })).await?;
         run(format!("ALTER DATABASE {} RENAME TO {}", quote::ident(&temporary), quote::ident(&name))).await?;
-        let findings = carry::settle_database(&mapping, &settings, self.source().await?, &control, &definition, &unknown).await?;
-        self.context.board.set_findings(&self.name, "database", findings);
+        self.settle(effect).await?;
         self.target_is_fresh = true;
         self.schema_built = false;
+        Ok(())
+    }
+
+    /// Gives the database its settings, grants, comment and labels. What fails is tried again with what failed of the schema.
+    async fn settle(&mut self, effect: i64) -> Result<(), Error> {
+        let name = self.name.clone();
+        let control = Arc::clone(&self.context.control);
+        let (mapping, settings) = (self.context.mapping.clone(), self.context.settings.clone());
+        let (definition, unknown) = carry::definition(self.source().await?, &control, &settings, &name).await?;
+        let findings = carry::settle_database(&mapping, &settings, self.source().await?, &control, &definition, &unknown).await?;
+        self.unsettled = findings.iter().any(|finding| finding.statement.is_some());
+        ledger::amend(&control, effect, &json!({ "unsettled": self.unsettled })).await?;
+        self.context.board.set_findings(&name, "database", findings);
         Ok(())
     }
 
@@ -161,18 +174,25 @@ impl Database {
         if let Some(plan) = &self.plan {
             return Ok(Arc::clone(plan));
         }
+        self.source().await?;
+        let attended = self.attended();
+        let plan =
+            attend(&attended, || 0, self.read_plan()).await.ok_or(Error::Silent { doing: "reading the source's catalogs" })??;
+        let plan = Arc::new(plan);
+        self.context.board.set_findings(&self.name, "plan", plan.findings.clone());
+        self.context.board.database(&self.name, |view| view.statements_total = plan.statements.len());
+        self.plan = Some(Arc::clone(&plan));
+        Ok(plan)
+    }
+
+    async fn read_plan(&mut self) -> Result<Plan, Error> {
         let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
         let policy = self.context.settings.replica_identity;
         let name = self.name.clone();
         let ours: Vec<String> = self.names.iter().map(|names| names.publication.clone()).collect();
         let (control, settings) = (Arc::clone(&self.context.control), self.context.settings.clone());
         let (definition, _) = carry::definition(self.source().await?, &control, &settings, &name).await?;
-        let plan = read_plan(self.source().await?, &name, &ours, &effects, policy, &definition.placement).await?;
-        let plan = Arc::new(plan);
-        self.context.board.set_findings(&self.name, "plan", plan.findings.clone());
-        self.context.board.database(&self.name, |view| view.statements_total = plan.statements.len());
-        self.plan = Some(Arc::clone(&plan));
-        Ok(plan)
+        read_plan(self.source().await?, &name, &ours, &effects, policy, &definition.placement).await
     }
 
     pub(super) async fn build_schema(&mut self) -> Result<(), Error> {
@@ -227,6 +247,11 @@ impl Database {
     /// Tries once more what failed before the data: the operator may have mended it, on either side, or made the object by
     /// hand. Gives what is still missing.
     pub(super) async fn retry_failed(&mut self) -> Result<Failures, Error> {
+        let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
+        let database = effects.iter().find(|e| e.kind == Kind::Database && e.object == self.name);
+        if let Some(unsettled) = database.filter(|e| e.detail.get("unsettled") == Some(&json!(true))) {
+            self.settle(unsettled.id).await?;
+        }
         let failed = self.failed().await?;
         if failed.is_empty() {
             return Ok(Failures::default());

@@ -223,14 +223,7 @@ const KEPT_BY_PROVIDERS: [&str; 4] = ["azure_maintenance", "azure_sys", "cloudsq
 /// The databases of the source that take part: OID and name. `postgres`, which every instance has, takes part only if
 /// somebody has made something in it.
 pub async fn databases(endpoint: &Endpoint, source: &Session, settings: &config::Mapping) -> Result<Vec<(u32, String)>, Error> {
-    let rows = source
-        .query(
-            "SELECT oid, datname FROM pg_catalog.pg_database
-             WHERE datallowconn AND datname NOT IN ('template0', 'template1') ORDER BY datname",
-            &[],
-        )
-        .await
-        .map_err(doing("listing the source's databases"))?;
+    let rows = source.query(include_str!("databases.sql"), &[]).await.map_err(doing("listing the source's databases"))?;
     let mut selected = Vec::new();
     for row in rows {
         let (oid, name): (u32, String) = (row.get(0), row.get(1));
@@ -257,23 +250,6 @@ pub async fn databases(endpoint: &Endpoint, source: &Session, settings: &config:
 /// Whether a database holds anything that initdb did not put there.
 async fn is_used(endpoint: &Endpoint, database: &str) -> Result<bool, Error> {
     let session = endpoint.connect(database).await?;
-    let row = session
-        .query_one(
-            "WITH members AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e')
-             SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                            WHERE c.oid >= 16384 AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
-                              AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objid = c.oid))
-                 OR EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.oid >= 16384
-                              AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND objid = p.oid))
-                 OR EXISTS (SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-                            WHERE t.oid >= 16384 AND n.nspname NOT LIKE 'pg\\_%' AND t.typrelid = 0 AND t.typelem = 0
-                              AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND objid = t.oid))
-                 OR EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.oid >= 16384 AND nspname NOT LIKE 'pg\\_%'
-                              AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND objid = n.oid))
-                 OR EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)",
-            &[],
-        )
-        .await
-        .map_err(doing("looking into the database postgres"))?;
+    let row = session.query_one(include_str!("inhabited.sql"), &[]).await.map_err(doing("looking into the database postgres"))?;
     Ok(row.get(0))
 }

@@ -16,7 +16,7 @@ use crate::monitor::board::TableStage;
 use crate::plan::{Plan, Section, Statement};
 use crate::postgres::{Endpoint, Session};
 use crate::provision::failure::Failures;
-use crate::provision::{schema, statistics};
+use crate::provision::{label_provider, schema, statistics};
 use crate::stream::{slot, subscription};
 
 /// A standby that could not be read from is tried again after this long.
@@ -213,7 +213,7 @@ impl Database {
     pub(super) async fn finish(&mut self) -> Result<(), Error> {
         let mut failures = self.retry_failed().await?;
         let plan = self.plan().await?;
-        let missing = failures.count(&plan.statements, Section::BeforeData);
+        let missing = failures.count(&plan.statements, Section::BeforeData) + usize::from(self.unsettled);
         let (permits, workers) = take_permits(&self.context.build_permits, plan.statements.len()).await;
         let board = self.context.board.clone();
         self.count_from_before_data(&plan);
@@ -233,6 +233,11 @@ impl Database {
         }
         board.set_findings(&self.name, "finish", last.clone());
         findings.extend(last);
+        // What would fail within the block of the cutover.
+        let name = self.name.clone();
+        let labels = label_provider::at_cutover(self.destination().await?, &name, &plan.statements).await?;
+        board.set_findings(&self.name, "labels at the cutover", labels.clone());
+        findings.extend(labels);
         self.statements_open = findings.len() + missing;
         self.retry_finish_at = (self.statements_open > 0).then(|| Instant::now() + FINISH_AGAIN_AFTER);
         self.finished = true;

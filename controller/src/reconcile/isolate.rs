@@ -13,6 +13,7 @@ use crate::monitor::board::TableStage;
 use crate::postgres::{Session, quote};
 use crate::provision::schema;
 use crate::stream::conflict::{self, Cause, Conflict};
+use crate::stream::subscription::Subscription;
 use crate::stream::{Names, options, resync, subscription};
 
 /// What to do where nothing more is known.
@@ -99,14 +100,22 @@ impl Database {
         self.riddles.get(&stream).is_some_and(|riddle| riddle.cooling.is_cooling())
     }
 
+    /// Stops a stream, which the loop starts again. Gives a session to work with meanwhile; none if the stream is not there.
+    async fn stop(&self, names: &Names) -> Result<Option<(Session, Subscription)>, Error> {
+        let destination = schema::session(&self.context.destination, &self.name).await?;
+        let failed = "stopping the stream";
+        let Some(found) = subscription::observe(&destination, names).await.map_err(Error::doing(failed))? else {
+            return Ok(None);
+        };
+        subscription::disable(&destination, names.subscription()).await?;
+        subscription::await_stopped(&destination, found.oid).await.map_err(Error::doing(failed))?;
+        Ok(Some((destination, found)))
+    }
+
     /// Finds the table that a stream fails at, and takes it out of the stream. The loop starts the stream again.
     pub(super) async fn isolate(&mut self, stream: usize) -> Result<(), Error> {
         let names = self.names[stream].clone();
-        let mut destination = schema::session(&self.context.destination, &self.name).await?;
-        let failed = "looking at the stream that fails";
-        let Some(found) = subscription::observe(&destination, &names).await.map_err(Error::doing(failed))? else { return Ok(()) };
-        subscription::disable(&destination, names.subscription()).await?;
-        subscription::await_stopped(&destination, found.oid).await.map_err(Error::doing(failed))?;
+        let Some((mut destination, found)) = self.stop(&names).await? else { return Ok(()) };
         let context = self.context.clone();
         let conflict = match conflict::find(&context.source, &context.destination, &self.name, &names, found.oid).await {
             Ok(Some(conflict)) => conflict,
@@ -153,11 +162,8 @@ impl Database {
     /// of them since they changed may be wrong.
     pub(super) async fn leave_binary(&mut self, stream: usize) -> Result<(), Error> {
         let names = self.names[stream].clone();
-        let mut destination = schema::session(&self.context.destination, &self.name).await?;
+        let Some((mut destination, found)) = self.stop(&names).await? else { return Ok(()) };
         let failed = "looking at a stream in binary form";
-        let Some(found) = subscription::observe(&destination, &names).await.map_err(Error::doing(failed))? else { return Ok(()) };
-        subscription::disable(&destination, names.subscription()).await?;
-        subscription::await_stopped(&destination, found.oid).await.map_err(Error::doing(failed))?;
         let tables = options::unsafe_in_binary(self.source().await?, &names).await.map_err(Error::doing(failed))?;
         let attached = subscription::tables(&destination, found.oid).await.map_err(Error::doing(failed))?;
         for table in tables.iter().filter(|t| attached.contains_key(&(t.schema.clone(), t.table.clone()))) {
@@ -210,12 +216,7 @@ impl Database {
         let rows = self
             .source()
             .await?
-            .query(
-                "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type FROM pg_catalog.pg_attribute a
-                 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                 WHERE n.nspname = $1 AND c.relname = $2 AND a.attname = ANY ($3) AND NOT a.attisdropped ORDER BY a.attnum",
-                &[&conflict.schema, &conflict.table, &columns],
-            )
+            .query(include_str!("columns.sql"), &[&conflict.schema, &conflict.table, &columns])
             .await
             .map_err(Error::doing("looking at the columns of the source's table"))?;
         let added: Vec<String> = rows

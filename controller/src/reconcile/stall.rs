@@ -12,13 +12,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(3);
 const STILL_FOR: Duration = Duration::from_secs(9);
 
 /// What our sessions that work on something wait for, and for whom; in a few words each.
-const WAITS: &str = "
-    SELECT string_agg(format('pid %s waits for %s %s%s: %s', pid, lower(wait_event_type), wait_event,
-                             CASE WHEN pg_catalog.cardinality(blockers) > 0 THEN ' held by pid ' || pg_catalog.array_to_string(blockers, ', ') ELSE '' END,
-                             pg_catalog.left(query, 60)), '; ' ORDER BY pid)
-    FROM (SELECT *, pg_catalog.pg_blocking_pids(pid) AS blockers FROM pg_catalog.pg_stat_activity
-          WHERE application_name = $1 AND datname = $2 AND state = 'active' AND pid <> pg_catalog.pg_backend_pid()) a
-    WHERE wait_event IS NOT NULL";
+const WAITS: &str = include_str!("waits.sql");
 
 /// How far a copy has come: bytes moved by tables under way, and how many tables are under way.
 type Mark = (u64, usize);

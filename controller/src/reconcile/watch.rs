@@ -85,21 +85,9 @@ pub enum Outcome {
 }
 
 /// The statement that asks how the streams' workers do. Their errors are counted since the statistics were reset.
-const WORKER: &str = "
-    SELECT s.oid, s.subbinary AS binary,
-           EXISTS (SELECT FROM pg_catalog.pg_stat_subscription w
-                   WHERE w.subid = s.oid AND w.pid IS NOT NULL AND w.relid IS NULL) AS running,
-           COALESCE(t.apply_error_count, 0) AS errors,
-           COALESCE(t.confl_update_missing + t.confl_delete_missing, 0) AS missing,
-           COALESCE(o.remote_lsn, '0/0') AS applied
-    FROM pg_catalog.pg_subscription s
-    LEFT JOIN pg_catalog.pg_stat_subscription_stats t ON t.subid = s.oid
-    LEFT JOIN pg_catalog.pg_replication_origin_status o ON o.external_id = 'pg_' || s.oid
-    WHERE s.oid = ANY ($1) AND s.subenabled";
+const WORKER: &str = include_str!("workers.sql");
 
-const SOURCE: &str = "
-    SELECT pg_catalog.pg_current_wal_lsn() AS lsn,
-           ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()) AS prepared";
+const SOURCE: &str = include_str!("source.sql");
 
 /// How the workers of enabled subscriptions do.
 struct Workers(Vec<Worker>);

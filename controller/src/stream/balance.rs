@@ -13,14 +13,7 @@ const ANY_TABLE: f64 = 1e-9;
 
 /// Rows written to each table, by its OID, since the source's statistics were reset.
 pub async fn writes(source: &Client) -> Result<HashMap<u32, i64>, tokio_postgres::Error> {
-    let rows = source
-        .query(
-            "SELECT c.oid, pg_catalog.pg_stat_get_tuples_inserted(c.oid) + pg_catalog.pg_stat_get_tuples_updated(c.oid)
-                           + pg_catalog.pg_stat_get_tuples_deleted(c.oid) AS written
-             FROM pg_catalog.pg_class c WHERE c.relkind = 'r' AND c.oid >= 16384",
-            &[],
-        )
-        .await?;
+    let rows = source.query(include_str!("writes.sql"), &[]).await?;
     Ok(rows.iter().map(|row| (row.get("oid"), row.get("written"))).collect())
 }
 

@@ -79,16 +79,7 @@ pub async fn find(
     let mut loader = Loader::open(destination, database).await?;
     // A session of its own: before version 17 the plugin leaves something behind in a session at each use, until it is full.
     let source = source.connect(database).await?;
-    let row = loader
-        .query_one(
-            "SELECT s.subpublications, COALESCE(o.remote_lsn, '0/0') AS applied
-             FROM pg_catalog.pg_subscription s
-             LEFT JOIN pg_catalog.pg_replication_origin_status o ON o.external_id = 'pg_' || s.oid
-             WHERE s.oid = $1",
-            &[&subscription],
-        )
-        .await
-        .map_err(Error::Statement)?;
+    let row = loader.query_one(include_str!("applied.sql"), &[&subscription]).await.map_err(Error::Statement)?;
     let publications = quote::ident_list(row.get::<_, Vec<&str>>("subpublications"));
     let applied: Lsn = row.get("applied");
     let attached = subscription::tables(&loader, subscription).await.map_err(Error::Statement)?;
@@ -248,17 +239,7 @@ impl Trial<'_> {
         let columns: Vec<&str> = relation.columns.iter().map(|c| c.name.as_str()).collect();
         let row = self
             .loader
-            .query_one(
-                "SELECT ARRAY(SELECT column_name FROM unnest($3::text[]) AS column_name
-                              WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
-                                                WHERE a.attrelid = c.oid AND a.attname = column_name AND a.attnum > 0 AND NOT a.attisdropped))
-                            AS missing,
-                        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
-                              WHERE a.attrelid = c.oid AND a.attidentity = 'a' AND NOT a.attisdropped) AS identities
-                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                 WHERE n.nspname = $1 AND c.relname = $2",
-                &[&relation.schema, &relation.name, &columns],
-            )
+            .query_one(include_str!("missing_columns.sql"), &[&relation.schema, &relation.name, &columns])
             .await
             .map_err(Error::Statement)?;
         let missing: Vec<String> = row.get("missing");
@@ -288,11 +269,7 @@ impl Trial<'_> {
     async fn owner(&self, relation: &Relation) -> Result<Option<String>, Error> {
         let row = self
             .loader
-            .query_opt(
-                "SELECT pg_catalog.pg_get_userbyid(c.relowner)::text FROM pg_catalog.pg_class c
-                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2",
-                &[&relation.schema, &relation.name],
-            )
+            .query_opt(include_str!("table_owner.sql"), &[&relation.schema, &relation.name])
             .await
             .map_err(Error::Statement)?;
         Ok(row.map(|row| row.get(0)))

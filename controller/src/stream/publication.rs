@@ -170,13 +170,7 @@ pub fn tables(published: &[Published]) -> HashSet<u32> {
 
 /// Looks at the publication of a stream.
 pub async fn observe(source: &Client, names: &Names) -> Result<Published, tokio_postgres::Error> {
-    let row = source
-        .query_opt(
-            "SELECT COALESCE((SELECT array_agg(prrelid) FROM pg_catalog.pg_publication_rel WHERE prpubid = p.oid), '{}') AS tables
-             FROM pg_catalog.pg_publication p WHERE pubname = $1",
-            &[&names.publication],
-        )
-        .await?;
+    let row = source.query_opt(include_str!("publication.sql"), &[&names.publication]).await?;
     Ok(match row {
         Some(row) => Published { exists: true, tables: row.get::<_, Vec<u32>>("tables").into_iter().collect() },
         None => Published::default(),

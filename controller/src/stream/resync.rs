@@ -127,16 +127,7 @@ pub async fn detach(destination: &mut Client, streams: &[Names], table: Option<&
 /// Begins counting anew what the streams fail at and which rows they miss: that is over with a fresh copy.
 pub async fn forget_failures(destination: &Client, streams: &[Names]) -> Result<(), Error> {
     let names: Vec<&str> = streams.iter().map(Names::subscription).collect();
-    destination
-        .execute(
-            "SELECT pg_catalog.pg_stat_reset_subscription_stats(s.oid) FROM pg_catalog.pg_subscription s
-             JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
-             WHERE d.datname = current_database() AND s.subname = ANY ($1)",
-            &[&names],
-        )
-        .await
-        .map(drop)
-        .map_err(Error::Statement)
+    destination.execute(include_str!("reset_subscriptions.sql"), &[&names]).await.map(drop).map_err(Error::Statement)
 }
 
 #[cfg(test)]

@@ -42,16 +42,7 @@ const BATCH: usize = 200;
 /// sequence itself: `pg_sequences` shows null for one that has not been called, which hides a `setval(…, false)`.
 pub async fn read(source: &Client) -> Result<Values, Error> {
     let names: Vec<(String, String)> = source
-        .query(
-            "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-               AND (NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                                WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
-                    -- those that number an extension's configuration tables
-                    OR EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE c.oid = ANY (e.extconfig) AND e.extname <> 'migrator'))
-             ORDER BY 1, 2",
-            &[],
-        )
+        .query(include_str!("sequences.sql"), &[])
         .await
         .map_err(Error::Read)?
         .iter()

@@ -61,14 +61,7 @@ pub enum Slot {
 pub async fn observe_all(source: &Client, streams: &[Names]) -> Result<Vec<Slot>, tokio_postgres::Error> {
     let wanted: Vec<&str> = streams.iter().map(|names| names.slot.as_str()).collect();
     // `wal_status` came with 13: read through `to_jsonb`, null before.
-    let rows = source
-        .query(
-            "SELECT slot_name::text, plugin = 'pgoutput' AND database = current_database() AS ours, active,
-                    confirmed_flush_lsn, restart_lsn, to_jsonb(s) ->> 'wal_status' AS wal_status
-             FROM pg_catalog.pg_replication_slots s WHERE slot_name = ANY ($1::text[])",
-            &[&wanted],
-        )
-        .await?;
+    let rows = source.query(include_str!("slots.sql"), &[&wanted]).await?;
     let found = |name: &str| rows.iter().find(|row| row.get::<_, &str>("slot_name") == name);
     Ok(wanted.iter().map(|name| found(name).map_or(Slot::Missing, state)).collect())
 }
@@ -146,17 +139,7 @@ pub async fn drop(source: &Client, name: &str) -> Result<(), tokio_postgres::Err
 
 /// The transactions on the source that a slot's creation waits for, in words; none if it waits for nothing.
 pub async fn blockers(source: &Client) -> Result<Option<String>, tokio_postgres::Error> {
-    let row = source
-        .query_one(
-            "SELECT string_agg(format('pid %s (%s, %s, running for %s): %s', a.pid, a.usename, a.datname,
-                                      date_trunc('second', clock_timestamp() - a.xact_start), left(a.query, 80)), '; '
-                               ORDER BY a.xact_start) AS running,
-                    (SELECT string_agg(format('prepared transaction %s of %s', gid, owner), '; ') FROM pg_catalog.pg_prepared_xacts) AS prepared
-             FROM pg_catalog.pg_stat_activity a
-             WHERE a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid()",
-            &[],
-        )
-        .await?;
+    let row = source.query_one(include_str!("blockers.sql"), &[]).await?;
     let parts: Vec<String> = ["running", "prepared"].iter().filter_map(|c| row.get::<_, Option<String>>(c)).collect();
     Ok(if parts.is_empty() { None } else { Some(parts.join("; ")) })
 }
@@ -235,15 +218,7 @@ impl Snapshot {
 /// counts the transaction as committed, and a reader would find it neither running nor committed, take it for aborted,
 /// and say so in hint bits. Such a transaction still holds the lock on its own id. `client` has the snapshot imported.
 pub async fn await_commits(client: &Client) -> Result<(), tokio_postgres::Error> {
-    const IN_BETWEEN: &str = "
-        WITH snapshot AS (
-            SELECT txid_snapshot_xmin(s) AS xmin, txid_snapshot_xmax(s) AS xmax,
-                   ARRAY(SELECT txid_snapshot_xip(s)) AS xip FROM txid_current_snapshot() s)
-        SELECT count(*) FROM pg_catalog.pg_locks l, snapshot
-        WHERE l.locktype = 'transactionid' AND l.granted
-          -- 32-bit ids of the locks against 64-bit ids of the snapshot: compared by their distance below xmax.
-          AND ((xmax & 4294967295) - l.transactionid::text::bigint + 4294967296) % 4294967296 BETWEEN 1 AND 2147483647
-          AND NOT EXISTS (SELECT FROM unnest(xip) x WHERE (x & 4294967295) = l.transactionid::text::bigint)";
+    const IN_BETWEEN: &str = include_str!("in_between.sql");
     loop {
         let row = client.query_one(IN_BETWEEN, &[]).await?;
         if row.get::<_, i64>(0) == 0 {

@@ -51,14 +51,7 @@ pub enum TableState {
 
 /// Looks for our subscription in the database that the client is connected to.
 pub async fn observe(destination: &Client, names: &Names) -> Result<Option<Subscription>, tokio_postgres::Error> {
-    let row = destination
-        .query_opt(
-            "SELECT s.oid, s.subenabled, s.subbinary FROM pg_catalog.pg_subscription s
-             JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
-             WHERE d.datname = current_database() AND s.subname = $1",
-            &[&names.subscription()],
-        )
-        .await?;
+    let row = destination.query_opt(include_str!("subscription.sql"), &[&names.subscription()]).await?;
     Ok(row.map(|row| Subscription { oid: row.get(0), enabled: row.get(1), binary: row.get(2) }))
 }
 
@@ -67,16 +60,7 @@ pub async fn tables(
     destination: &Client,
     subscription: u32,
 ) -> Result<HashMap<(String, String), TableState>, tokio_postgres::Error> {
-    let rows = destination
-        .query(
-            "SELECT n.nspname, c.relname, r.srsubstate::text, r.srsublsn
-             FROM pg_catalog.pg_subscription_rel r
-             JOIN pg_catalog.pg_class c ON c.oid = r.srrelid
-             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE r.srsubid = $1",
-            &[&subscription],
-        )
-        .await?;
+    let rows = destination.query(include_str!("attached.sql"), &[&subscription]).await?;
     Ok(rows
         .iter()
         .map(|row| {

@@ -22,7 +22,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
         states: "replica identity, row security (forced at the cutover), attached as a partition",
-        fixtures: &["table", "table_12", "table_14", "partition", "partition_12", "acl"],
+        fixtures: &["table", "table_12", "table_14", "partition_11", "partition_12", "acl"],
     },
 };
 

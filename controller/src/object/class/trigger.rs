@@ -17,7 +17,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Comment],
         states: "disabled, replica, always (at the cutover)",
-        fixtures: &["trigger", "partition"],
+        fixtures: &["trigger", "partition_11"],
     },
 };
 

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{BOOTSTRAP_SUPERUSER, Membership, Password, Role, Roles};
 use crate::finding::{Code, Finding, Severity};
 use crate::postgres::{ServerVersion, quote};
+use crate::provision::Setting;
 
 /// What to do about a role of the source whose name the destination has already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +49,15 @@ pub enum StatementKind {
     Alter,
     /// Comments on it.
     Comment,
-    /// Labels it for a security provider.
-    Label,
+    /// Labels it, or a tablespace, for a security provider.
+    Label {
+        /// The provider.
+        provider: String,
+        /// What is labelled: `role "app"`.
+        object: String,
+    },
     /// Sets a variable for it.
-    Setting,
+    Setting(Setting),
     /// Lets roles set a parameter of the server.
     Parameter {
         /// The parameter.
@@ -354,7 +360,8 @@ impl Planner<'_> {
             quote::ident(role),
             quote::literal(label).trim_start()
         );
-        self.plan.statements.push(plain(role, StatementKind::Label, sql));
+        let object = format!("role {}", quote::ident(role));
+        self.plan.statements.push(plain(role, StatementKind::Label { provider: provider.to_owned(), object }, sql));
     }
 
     fn settings(&mut self) {
@@ -389,15 +396,16 @@ impl Planner<'_> {
             }
             let role = quote::ident(&setting.role);
             let assignment = setting.setting.assignment();
+            let kind = StatementKind::Setting(setting.setting.clone());
             match &setting.database {
                 None => {
                     let sql = format!("ALTER ROLE {role} SET {assignment}");
-                    self.plan.statements.push(plain(&setting.role, StatementKind::Setting, sql));
+                    self.plan.statements.push(plain(&setting.role, kind, sql));
                 }
                 Some(database) => {
                     let sql = format!("ALTER ROLE {role} IN DATABASE {} SET {assignment}", quote::ident(database));
                     let statements = self.plan.in_database.entry(database.clone()).or_default();
-                    statements.push(plain(&setting.role, StatementKind::Setting, sql));
+                    statements.push(plain(&setting.role, kind, sql));
                 }
             }
         }
