@@ -75,6 +75,9 @@ async fn money_in_another_form_is_refused_until_the_destination_has_it_and_then_
     assert!(finding.fix.contains(&fix), "{}", finding.fix);
     pair.source.run("postgres", &fix).await?;
     assert_eq!(controller.check().await?.codes("error"), [""; 0]);
+    // It would be tried again by itself, after a while.
+    controller.kill()?;
+    controller.start()?;
     controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
     compare::equal(&pair.source, &pair.destination, "shop").await?;
     pair.source

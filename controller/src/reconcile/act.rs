@@ -175,18 +175,25 @@ impl Database {
         if let Some(plan) = &self.plan {
             return Ok(Arc::clone(plan));
         }
+        self.source().await?;
+        let attended = self.attended();
+        let plan =
+            attend(&attended, || 0, self.read_plan()).await.ok_or(Error::Silent { doing: "reading the source's catalogs" })??;
+        let plan = Arc::new(plan);
+        self.context.board.set_findings(&self.name, "plan", plan.findings.clone());
+        self.context.board.database(&self.name, |view| view.statements_total = plan.statements.len());
+        self.plan = Some(Arc::clone(&plan));
+        Ok(plan)
+    }
+
+    async fn read_plan(&mut self) -> Result<Plan, Error> {
         let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
         let policy = self.context.settings.replica_identity;
         let name = self.name.clone();
         let ours = stream::publications(&self.names);
         let (control, settings) = (Arc::clone(&self.context.control), self.context.settings.clone());
         let (definition, _) = carry::definition(self.source().await?, &control, &settings, &name).await?;
-        let plan = read_plan(self.source().await?, &name, &ours, &effects, policy, &definition.placement).await?;
-        let plan = Arc::new(plan);
-        self.context.board.set_findings(&self.name, "plan", plan.findings.clone());
-        self.context.board.database(&self.name, |view| view.statements_total = plan.statements.len());
-        self.plan = Some(Arc::clone(&plan));
-        Ok(plan)
+        read_plan(self.source().await?, &name, &ours, &effects, policy, &definition.placement).await
     }
 
     pub(super) async fn build_schema(&mut self) -> Result<(), Error> {

@@ -289,14 +289,23 @@ impl Database {
                 board.set_phase(&self.name, Phase::Paused);
                 return Ok(Some(self.context.tick));
             }
-            Step::DropDatabase => self.drop_database().await?,
+            Step::DropDatabase => {
+                let attended = self.attended();
+                let dropping = attend(&attended, || 0, self.drop_database()).await;
+                dropping.ok_or(Error::Silent { doing: "dropping a half-built database" })??;
+            }
             Step::CreateDatabase => {
-                if !self.sound().await? {
+                // Opened before it is known whom to look after.
+                self.source().await?;
+                let attended = self.attended();
+                let doing = "looking for what stands in the way";
+                if !attend(&attended, || 0, self.sound()).await.ok_or(Error::Silent { doing })?? {
                     self.context.board.set_phase(&self.name, Phase::Refused);
                     return Ok(Some(REFUSED_FOR));
                 }
                 self.context.board.set_phase(&self.name, Phase::Schema);
-                self.create_database().await?;
+                let creating = attend(&attended, || 0, self.create_database()).await;
+                creating.ok_or(Error::Silent { doing: "creating the database" })??;
             }
             Step::BuildSchema => {
                 board.set_phase(&self.name, Phase::Schema);
@@ -304,13 +313,19 @@ impl Database {
             }
             Step::Publish => {
                 board.set_phase(&self.name, Phase::Connecting);
-                self.publish().await?;
+                self.source().await?;
+                let attended = self.attended();
+                attend(&attended, || 0, self.publish()).await.ok_or(Error::Silent { doing: "publishing" })??;
             }
             Step::CreateSlot(stream) => {
                 board.set_phase(&self.name, Phase::Connecting);
                 Box::pin(self.create_slot(stream)).await?;
             }
-            Step::Subscribe(stream) => self.subscribe(stream).await?,
+            Step::Subscribe(stream) => {
+                self.destination().await?;
+                let attended = self.attended();
+                attend(&attended, || 0, self.subscribe(stream)).await.ok_or(Error::Silent { doing: "subscribing" })??;
+            }
             Step::Disable(streams) => {
                 for stream in streams {
                     let name = self.names[stream].slot.clone();
@@ -350,7 +365,7 @@ impl Database {
     }
 
     /// The sessions by which this database is looked at, as far as they are open.
-    fn attended(&self) -> Vec<Attended> {
+    pub(super) fn attended(&self) -> Vec<Attended> {
         let Context { source, destination, control, .. } = &self.context;
         let mut attended = vec![Attended::new(destination, control)];
         attended.extend(self.source.as_ref().map(|session| Attended::new(source, session)));
