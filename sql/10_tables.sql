@@ -1,5 +1,6 @@
--- Tables of the control database, in three groups:
+-- Tables of the control database, in four groups:
 --   side_effect   the ledger: every change made on either side, written before it is made
+--   source_file   what a source that does not publish TRUNCATE had at the time of the copy, to tell whether it was truncated since
 --   request       what the operator asked for
 --   the rest      a projection for people, rewritten by the controller at every tick; nothing is decided from it
 -- Times are timestamptz; sizes and lags are bytes; names are the servers' own, unquoted.
@@ -26,6 +27,16 @@ CREATE TABLE migrator.side_effect (
 COMMENT ON TABLE migrator.side_effect IS
     'Ledger of every change pg-migrator made to a source or a destination. What it does not name is not ours and is never dropped.';
 CREATE UNIQUE INDEX side_effect_open ON migrator.side_effect (mapping, side, database, kind, object) WHERE undone_at IS NULL;
+
+CREATE TABLE migrator.source_file (
+    mapping   text NOT NULL,
+    database  text NOT NULL,
+    table_oid oid  NOT NULL,
+    file      oid  NOT NULL,
+    PRIMARY KEY (mapping, database, table_oid)
+);
+COMMENT ON TABLE migrator.source_file IS
+    'Which file (relfilenode) a table of a source before version 11 had right before it was copied: TRUNCATE, which such a source does not publish, gives it another.';
 
 CREATE TABLE migrator.request (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -296,6 +296,8 @@ pub enum ReplicaIdentityPolicy {
     /// REPLICA IDENTITY FULL on the source until the migration is complete.
     #[default]
     Full,
+    /// Carry what is inserted and nothing else; the source's table stays as it is, and is compared before a switch.
+    InsertOnly,
     /// Leave the table out, with a finding.
     Refuse,
 }

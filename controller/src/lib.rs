@@ -17,3 +17,4 @@ pub mod preflight;
 pub mod provision;
 pub mod reconcile;
 pub mod stream;
+pub mod verify;

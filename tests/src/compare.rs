@@ -148,8 +148,8 @@ async fn connect(cluster: &Cluster, database: &str) -> Result<Client> {
 /// their binary form, since their text form changed in version 12.
 async fn row_expression(client: &Client, schema: &str, name: &str) -> Result<String> {
     let sql = format!(
-        "SELECT a.attname, a.atttypid::regtype FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-           JOIN pg_namespace n ON n.oid = c.relnamespace
+        "SELECT a.attname, coalesce(nullif(y.typbasetype, 0), y.oid)::regtype FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+           JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_type y ON y.oid = a.atttypid
          WHERE n.nspname = {} AND c.relname = {} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attname::text COLLATE \"C\"",
         literal(schema),
         literal(name)
@@ -162,6 +162,8 @@ async fn row_expression(client: &Client, schema: &str, name: &str) -> Result<Str
             match column[1].as_str() {
                 "real" => format!("float4send({reference})"),
                 "double precision" => format!("float8send({reference})"),
+                "real[]" | "double precision[]" => format!("array_send({reference})"),
+                "point" => format!("point_send({reference})"),
                 _ => reference,
             }
         })

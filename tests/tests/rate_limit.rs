@@ -14,8 +14,11 @@ const MEASURED_FOR: Duration = Duration::from_secs(5);
 /// About 20 MB of COPY each.
 const ROWS: &str = "CREATE TABLE public.rows (id int PRIMARY KEY, t text);
     INSERT INTO public.rows SELECT i, repeat(md5(i::text), 31) FROM generate_series(1, 20000) i";
-/// One for each database, three for the mapping, two to copy with.
+/// One for each database, three for the mapping, two to copy with: the least there may be.
 const SESSIONS: usize = 7;
+/// What is copied beside the stream takes its sessions from the same room.
+const BESIDE: &str = "CREATE UNLOGGED TABLE public.beside (id int); INSERT INTO public.beside SELECT generate_series(1, 1000);
+    SELECT lo_from_bytea(0, decode(repeat('ab', 5000), 'hex')) FROM generate_series(1, 20)";
 
 /// COPY bytes that the destination has taken so far, by database, as the server counts them; only of copies under way.
 async fn taken(destination: &Cluster) -> Result<Vec<f64>> {
@@ -42,6 +45,7 @@ async fn rate_and_sessions_stay_within_their_limits_and_no_worker_starves() -> R
     for database in ["one", "two"] {
         pair.source.run("postgres", &format!("CREATE DATABASE {database}")).await?;
         pair.source.run(database, ROWS).await?;
+        pair.source.run(database, BESIDE).await?;
     }
     let limits = |sessions: usize| {
         // More index workers than statements: neither database waits for the other's.
@@ -49,9 +53,9 @@ async fn rate_and_sessions_stay_within_their_limits_and_no_worker_starves() -> R
         let mapping = Mapping::bare(MAPPING, "erp_old", "erp_new").line(&lines);
         pair.instances().mapping(&mapping)
     };
-    let refused = Controller::new(&limits(5))?.ask(&["check"]).await?;
+    let refused = Controller::new(&limits(6))?.ask(&["check"]).await?;
     assert_eq!(refused.code, 1);
-    assert!(refused.stdout.contains("[max_source_connections]") && refused.stdout.contains("at least 6"), "{}", refused.stdout);
+    assert!(refused.stdout.contains("[max_source_connections]") && refused.stdout.contains("at least 7"), "{}", refused.stdout);
 
     let go_on = Arc::new(AtomicBool::new(true));
     let observer = Arc::new(pair.source.connect("postgres").await?);

@@ -9,7 +9,7 @@ use super::large_objects;
 use crate::copy::loader::{self, Loader};
 use crate::copy::pipe::{self, Progress};
 use crate::gentle::{self, rate::Limiter};
-use crate::postgres::{self, Endpoint, Session, retry};
+use crate::postgres::{self, Endpoint, Session, refusal, retry};
 
 /// Why a hand did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +41,7 @@ impl Failure {
             if retry::is_loss_of_session(&source) {
                 Self::Session { doing, source }
             } else {
-                Self::Object(format!("{doing}: {}", retry::message(&source)))
+                Self::Object(format!("{doing}: {}", refusal::without_rows(&source)))
             }
         }
     }
@@ -54,7 +54,7 @@ pub struct Hand {
     /// On the destination.
     pub loader: Loader,
     facts: Option<(Statement, Statement)>,
-    rate: Rate,
+    pub(super) rate: Rate,
     destination: Endpoint,
     database: String,
 }

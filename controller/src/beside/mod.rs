@@ -161,6 +161,14 @@ impl Crew {
         Ok(crew)
     }
 
+    /// From now on rows are taken as fast as they come.
+    pub fn hurry(&mut self) {
+        self.rate = None;
+        for hand in &mut self.hands {
+            hand.rate = None;
+        }
+    }
+
     async fn employ(&mut self, hands: usize) -> Result<(), Error> {
         while self.hands.len() < hands {
             self.hands.push(Hand::open(&self.source, &self.destination, &self.database, self.rate.clone()).await?);

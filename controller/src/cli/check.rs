@@ -17,7 +17,7 @@ use crate::provision::roles::Fate;
 use crate::provision::{carry, cause, control, databases, rehearsal, roles, tablespaces};
 use crate::reconcile::decide::Target;
 use crate::reconcile::{act, admission, fill, observe};
-use crate::stream::Names;
+use crate::stream::{Names, publications};
 
 /// An interrupted check takes so long to tidy up, and no longer.
 const TIDY_LIMIT: Duration = Duration::from_secs(30);
@@ -248,7 +248,7 @@ impl Check<'_> {
             }
         };
         let placement = definition.as_ref().map(|d| d.placement.clone()).unwrap_or_default();
-        let ours: Vec<String> = names.into_iter().map(|names| names.publication).collect();
+        let ours = publications(&names);
         let policy = self.settings.replica_identity;
         let plan = match act::read_plan(&mut session, database, &ours, one.effects, policy, &placement).await {
             Ok(plan) => Some(plan),

@@ -9,7 +9,7 @@ use crate::plan::{Plan, Section};
 use crate::postgres::quote::literal;
 use crate::provision::{carry, control, databases};
 use crate::reconcile::{act, admission};
-use crate::stream::Names;
+use crate::stream::{Names, publications};
 
 pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> Result<Answer, Failure> {
     if let Some(name) = only
@@ -44,10 +44,7 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
         }
         let mut of_databases = Vec::new();
         for (oid, database) in selected {
-            let ours: Vec<String> = Names::of_database(name, &database, oid, &effects, settings.streams)
-                .into_iter()
-                .map(|names| names.publication)
-                .collect();
+            let ours = publications(&Names::of_database(name, &database, oid, &effects, settings.streams));
             let read = async {
                 let (definition, unknown) =
                     carry::definition(&at_source, &at_destination, settings, &database).await.map_err(|e| fail(&e))?;

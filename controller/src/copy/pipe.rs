@@ -8,7 +8,7 @@ use futures_util::{SinkExt as _, StreamExt as _, pin_mut};
 use tokio_postgres::{Client, CopyInSink, CopyOutStream};
 
 use crate::gentle::rate::Limiter;
-use crate::postgres::Session;
+use crate::postgres::{Session, refusal};
 
 /// Rows are gathered into chunks of this size: sent one by one the same bytes take several times as long, for each row
 /// then costs a message, a wake-up and a system call. A session with a tap gathers by itself.
@@ -27,10 +27,10 @@ pub struct Progress {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// COPY TO failed.
-    #[error("reading from the source: {}", crate::postgres::retry::message(.0))]
+    #[error("reading from the source: {}", refusal::without_rows(.0))]
     Source(#[source] tokio_postgres::Error),
     /// COPY FROM failed.
-    #[error("writing to the destination: {}", crate::postgres::retry::message(.0))]
+    #[error("writing to the destination: {}", refusal::without_rows(.0))]
     Destination(#[source] tokio_postgres::Error),
 }
 

@@ -16,7 +16,7 @@ use super::table::Table;
 use super::together;
 use crate::gentle::rate::Limiter;
 use crate::postgres::attend::{Attended, attend};
-use crate::postgres::{Lsn, Session, quote, retry};
+use crate::postgres::{Lsn, Session, quote, refusal, retry};
 use crate::provision::statistics;
 
 /// What a worker shares with the others of its pass.
@@ -72,7 +72,7 @@ impl Failure {
         if retry::is_loss_of_session(&source) {
             Self::Session(Error::Session { doing, source })
         } else {
-            Self::Table(retry::message(&source))
+            Self::Table(refusal::without_rows(&source))
         }
     }
 }

@@ -4,12 +4,13 @@
 //! All of it may be committed before the switch is certain: nobody uses the destination yet, and what was copied is no more than a
 //! newer copy, should the switch be undone.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 
-use super::{Candidate, Error};
-use crate::beside::{Crew, Outcome, Record, Touched};
+use super::{Candidate, Completion, Error};
+use crate::beside::{Crew, Outcome, Rate, Record, Touched};
 use crate::plan::Statement;
 use crate::postgres::attend::{Attended, attend};
 use crate::postgres::retry;
@@ -21,19 +22,21 @@ fn failed(database: &str) -> impl FnOnce(crate::beside::Error) -> Error {
 }
 
 /// Opens the sessions of one database.
-async fn open(context: &Context, name: &str, databases: usize) -> Result<Crew, Error> {
+async fn open(context: &Context, name: &str, databases: usize, rate: Rate) -> Result<Crew, Error> {
     let hands = (context.settings.copy_workers / databases.max(1)).max(1);
-    Crew::open(&context.source, &context.destination, name, hands, None).await.map_err(failed(name))
+    Crew::open(&context.source, &context.destination, name, hands, rate).await.map_err(failed(name))
 }
 
 /// Opens the sessions, and brings the large objects up to date, while everybody still writes.
 pub(super) async fn prepare(context: &Context, candidates: &mut [Candidate]) -> Result<(), Error> {
     let databases = candidates.len();
     for candidate in candidates {
-        let mut crew = open(context, &candidate.name, databases).await?;
+        let mut crew = open(context, &candidate.name, databases, Some(Arc::clone(&context.gentle))).await?;
         let (_, outcome) =
             crew.refresh(&context.control, &context.mapping, |_, _| false, true).await.map_err(failed(&candidate.name))?;
         alike(&candidate.name, &outcome)?;
+        // From here on writers wait.
+        crew.hurry();
         candidate.crew = Some(crew);
     }
     Ok(())
@@ -119,8 +122,8 @@ pub(super) async fn touched(context: &Context, candidates: &mut [Candidate], kee
     let databases = candidates.len();
     let mut found = Vec::with_capacity(databases);
     for candidate in candidates {
-        let crew = open(context, &candidate.name, databases).await?;
-        let touched = look(context, &candidate.name, &crew, keep).await?;
+        let crew = open(context, &candidate.name, databases, None).await?;
+        let touched = look(context, &candidate.name, &crew, keep, Completion::Begun).await?;
         let what = touched.names();
         if !what.is_empty() {
             context.board.event(&candidate.name, "warning", format!("left as it is on the destination: {}", what.join(", ")));
@@ -134,17 +137,17 @@ pub(super) async fn touched(context: &Context, candidates: &mut [Candidate], kee
 /// Refuses if somebody has written to what is to be copied a last time. Changes nothing.
 pub(super) async fn refuse_if_touched(context: &Context, database: &str) -> Result<(), Error> {
     let crew = Crew::open(&context.source, &context.destination, database, 0, None).await.map_err(failed(database))?;
-    look(context, database, &crew, false).await.map(drop)
+    look(context, database, &crew, false, Completion::Asked).await.map(drop)
 }
 
-async fn look(context: &Context, database: &str, crew: &Crew, keep: bool) -> Result<Touched, Error> {
+async fn look(context: &Context, database: &str, crew: &Crew, keep: bool, completion: Completion) -> Result<Touched, Error> {
     let record = Record::load(&context.control, &context.mapping, database).await?;
     let touched = crew.touched(&record).await.map_err(failed(database))?;
     let what = touched.names();
     if what.is_empty() || keep {
         return Ok(touched);
     }
-    Err(Error::InUse { mapping: context.mapping.clone(), database: database.to_owned(), what })
+    Err(Error::InUse { database: database.to_owned(), what, cure: completion.cure(&context.mapping, database) })
 }
 
 /// The last copy of a switch that was made by hand, without what is in use already.

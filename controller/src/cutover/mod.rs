@@ -5,14 +5,12 @@
 //! last values, what the stream does not carry is brought over again ([`beside`]), and what would have disturbed the stream
 //! (triggers that fire on replicas, forced row security) is switched on.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
-use crate::copy::table;
 use crate::ledger::{self, Kind};
 use crate::plan::{Section, Statement};
 use crate::postgres::{self, Endpoint, Lsn, Session, quote, retry};
@@ -21,11 +19,13 @@ use crate::provision::{carry, schema};
 use crate::reconcile::{Context, act, admission, database, mapping, watch};
 use crate::stream::sequences::{self, Carry};
 use crate::stream::slot::{self, Slot};
-use crate::stream::subscription::{self, TableState};
-use crate::stream::{Names, options, publication};
+use crate::stream::subscription;
+use crate::stream::{self, Names};
+use crate::verify;
 
 mod beside;
 pub mod block;
+mod equal;
 
 /// Why a cutover did not take place.
 #[derive(Debug, thiserror::Error)]
@@ -119,19 +119,34 @@ pub enum Error {
         /// What was found.
         what: Vec<String>,
     },
+    /// Comparing failed.
+    #[error("database {database}: {source}")]
+    Compare {
+        /// Where.
+        database: String,
+        /// What went wrong.
+        #[source]
+        source: verify::Error,
+    },
+    /// Tables of which the stream does not carry every change are not the same on both sides.
+    #[error("database {database}: {}; {cure}", .what.join("; "))]
+    Unequal {
+        /// Where.
+        database: String,
+        /// Which tables.
+        what: Vec<String>,
+        /// What to do about it.
+        cure: String,
+    },
     /// A switch made by hand: what is to be copied a last time has been written to on the destination.
-    #[error(
-        "database {database}: {} on the destination is no longer as it was copied. If it is in use already and its rows are to stay: SELECT \
-         migrator.request({}, 'complete', '{{\"keep_destination\": true}}'); if the source's rows are to come over: SELECT \
-         migrator.resync({}, {}); and ask again", .what.join(", "), quote::literal(.mapping), quote::literal(.mapping), quote::literal(.database)
-    )]
+    #[error("database {database}: {} on the destination is no longer as it was copied; {cure}", .what.join(", "))]
     InUse {
-        /// The mapping.
-        mapping: String,
         /// Where.
         database: String,
         /// What it is.
         what: Vec<String>,
+        /// What to do about it.
+        cure: String,
     },
     /// The operator's time limit.
     #[error("the time limit of {} s was over while {doing}", .limit.as_secs_f64())]
@@ -155,6 +170,32 @@ impl From<mapping::Error> for Error {
     }
 }
 
+/// How far the completion of a switch made by hand is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Completion {
+    /// It was asked for: everything can still be done.
+    Asked,
+    /// It has begun: nothing is copied anew any more.
+    Begun,
+}
+
+impl Completion {
+    /// What to do about a destination that is not as the source.
+    fn cure(self, mapping: &str, database: &str) -> String {
+        let [mapping, database] = [mapping, database].map(|text| quote::literal(text).trim_start().to_owned());
+        let keep = format!(
+            "if the destination is in use already and its rows are to stay: SELECT migrator.request({mapping}, 'complete', \
+             '{{\"keep_destination\": true}}')"
+        );
+        match self {
+            Self::Asked => format!(
+                "{keep}; if the source's rows are to come over: SELECT migrator.resync({mapping}, {database}), and ask again"
+            ),
+            Self::Begun => format!("{keep}; nothing can be copied anew any more, since the completion has begun"),
+        }
+    }
+}
+
 /// What a cutover did.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -173,6 +214,8 @@ pub struct DatabaseReport {
     pub sessions_ended: u64,
     /// Position that the destination had to pass.
     pub marker: String,
+    /// Tables compared, since the stream does not carry every change of them, and found equal.
+    pub proved_equal: usize,
     /// Sequences set.
     pub sequences: u64,
     /// Statements executed last.
@@ -190,6 +233,8 @@ struct Candidate {
     last: Vec<Statement>,
     /// What fills the materialized views, those first that others read.
     views: Vec<Statement>,
+    /// What compares the tables that have to be proved equal; nothing where there is none.
+    pair: Option<verify::Pair>,
     /// What copies what the stream does not carry, once it is prepared.
     crew: Option<crate::beside::Crew>,
     report: DatabaseReport,
@@ -212,10 +257,12 @@ pub async fn run(context: &Context, limit: Duration) -> Result<Report, Error> {
 async fn attempt(context: &Context, limit: Duration, blocked: &mut Vec<block::Entry>) -> Result<Report, Error> {
     still_in_time(context, limit).await?;
     let mut candidates = prepare(context).await?;
+    equal::prepare(context, &mut candidates).await?;
     beside::prepare(context, &mut candidates).await?;
     // Not while writers are kept out already, by a controller that is gone.
     if still_in_time(context, limit).await?.is_zero() {
         beside::refresh_views(context, &candidates, limit).await?;
+        equal::probe(context, &candidates).await?;
     }
     let blocked_for = still_in_time(context, limit).await?;
     let began = Instant::now();
@@ -232,6 +279,11 @@ async fn attempt(context: &Context, limit: Duration, blocked: &mut Vec<block::En
         let name = candidate.name.clone();
         let draining = drain(context, candidate, moment);
         within(deadline, limit, || format!("waiting until {name} has applied everything"), draining).await??;
+    }
+    let proving = equal::prove(context, &candidates);
+    let proved = within(deadline, limit, || "comparing tables whose changes are not all carried".to_owned(), proving).await??;
+    for (candidate, proved) in candidates.iter_mut().zip(proved) {
+        candidate.report.proved_equal = proved;
     }
     for candidate in &mut candidates {
         let reading = sequences::read(&candidate.source);
@@ -267,39 +319,7 @@ async fn drain(context: &Context, candidate: &mut Candidate, moment: &str) -> Re
     if let Some(writers) = block::writers(&candidate.source).await.map_err(failed("looking for writers", candidate))? {
         return Err(Error::Writers { database: candidate.name.clone(), writers });
     }
-    still_equal(context, candidate).await
-}
-
-/// What was ready when the cutover was asked for must be so now, when nobody can change it any more.
-async fn still_equal(context: &Context, candidate: &Candidate) -> Result<(), Error> {
-    let looking = "looking at both sides once more";
-    let mut states = HashMap::new();
-    for names in &candidate.names {
-        let found = subscription::observe(&candidate.destination, names).await.map_err(failed(looking, candidate))?;
-        let Some(found) = found.filter(|s| s.enabled) else {
-            return Err(Error::NotReady { database: candidate.name.clone(), why: "its stream is not running".to_owned() });
-        };
-        let suspects = options::unsafe_in_binary(&candidate.source, names).await.map_err(failed(looking, candidate))?;
-        if found.binary && !suspects.is_empty() {
-            let why = "columns were added that can't travel in the binary form that its stream has".to_owned();
-            return Err(Error::NotReady { database: candidate.name.clone(), why });
-        }
-        states.extend(subscription::tables(&candidate.destination, found.oid).await.map_err(failed(looking, candidate))?);
-    }
-    let lagging: Vec<String> =
-        states.iter().filter(|(_, s)| **s != TableState::Ready).map(|((s, n), _)| format!("{s}.{n}")).take(5).collect();
-    if !lagging.is_empty() {
-        return Err(Error::NotReady { database: candidate.name.clone(), why: format!("not in step: {}", lagging.join(", ")) });
-    }
-    let ours = table::read(&candidate.source).await.map_err(failed(looking, candidate))?;
-    let theirs = table::read(&candidate.destination).await.map_err(failed(looking, candidate))?;
-    let published = publication::observe_all(&candidate.source, &candidate.names).await.map_err(failed(looking, candidate))?;
-    let differences = watch::drift(&ours, &theirs, &states, &publication::tables(&published));
-    if differences.is_empty() {
-        tracing::debug!(mapping = context.mapping, database = candidate.name, "still equal");
-        return Ok(());
-    }
-    Err(Error::NotReady { database: candidate.name.clone(), why: differences.join("; ") })
+    equal::still(context, candidate).await
 }
 
 fn sequence_failed(candidate: &Candidate) -> impl FnOnce(sequences::Error) -> Error {
@@ -345,7 +365,7 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
     let mut source = context.source.connect(&name).await?;
     let effects = ledger::in_force(&context.control, &context.mapping).await?;
     let names = Names::of_database(&context.mapping, &name, oid, &effects, context.settings.streams);
-    let ours: Vec<String> = names.iter().map(|names| names.publication.clone()).collect();
+    let ours = stream::publications(&names);
     // Nothing that waits for the cutover is kept in a tablespace.
     let plan =
         act::read_plan(&mut source, &name, &ours, &effects, context.settings.replica_identity, &Placement::default()).await?;
@@ -367,11 +387,12 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
         database: name.clone(),
         sessions_ended: 0,
         marker: String::new(),
+        proved_equal: 0,
         sequences: 0,
         statements: last.len(),
         beside: crate::beside::Outcome::default(),
     };
-    Ok(Candidate { name, names, source, destination, last, views, crew: None, report })
+    Ok(Candidate { name, names, source, destination, last, views, pair: None, crew: None, report })
 }
 
 /// Prepared transactions and subscriptions of the source's own write without a session that could be ended.
@@ -494,8 +515,9 @@ pub async fn release_orphans(
 /// Whether a switch made by hand may be finished: refused while nothing has been changed, so that the operator can choose.
 pub async fn may_finish_by_hand(context: &Context) -> Result<(), Error> {
     let first = context.source.connect(&context.source.instance.database).await?;
-    for (_, name) in admission::databases(&context.source, &first, &context.settings).await? {
+    for (oid, name) in admission::databases(&context.source, &first, &context.settings).await? {
         beside::refuse_if_touched(context, &name).await?;
+        equal::refuse_if_different(context, oid, &name).await?;
     }
     Ok(())
 }
@@ -504,7 +526,7 @@ pub async fn may_finish_by_hand(context: &Context) -> Result<(), Error> {
 /// destination may be in use, and what comes last. Databases whose stream is gone already have had it.
 ///
 /// What the stream does not carry is copied a last time, unless somebody has written to it on the destination: with `keep` it then
-/// stays as it is there, without it nothing is done.
+/// stays as it is there, without it nothing is done. Nor is it where a table of which the stream carries only a part is not equal.
 pub async fn finish_by_hand(context: &Context, keep: bool) -> Result<u64, Error> {
     let limit = Duration::from_mins(5);
     let deadline = Instant::now() + limit;
@@ -522,6 +544,9 @@ pub async fn finish_by_hand(context: &Context, keep: bool) -> Result<u64, Error>
         }
     }
     let touched = beside::touched(context, &mut candidates, keep).await?;
+    if !keep {
+        equal::prepare(context, &mut candidates).await?;
+    }
     let mut sequences = 0;
     for candidate in &candidates {
         if let Some(writers) = block::writers(&candidate.source).await.map_err(failed("looking for writers", candidate))? {
@@ -534,7 +559,21 @@ pub async fn finish_by_hand(context: &Context, keep: bool) -> Result<u64, Error>
         sequences +=
             sequences::write(&candidate.destination, &values, Carry::Forward).await.map_err(sequence_failed(candidate))?;
     }
+    equal::prove_by_hand(context, &candidates).await?;
     beside::last(context, &mut candidates, &touched).await?;
     switch_on(&mut candidates, deadline, limit).await?;
     Ok(sequences)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fresh_copy_is_suggested_only_while_it_can_be_had() {
+        let asked = Completion::Asked.cure("erp", "shop");
+        assert!(asked.contains("keep_destination") && asked.contains("migrator.resync('erp', 'shop')"), "{asked}");
+        let begun = Completion::Begun.cure("erp", "shop");
+        assert!(begun.contains("keep_destination") && !begun.contains("resync"), "{begun}");
+    }
 }

@@ -258,7 +258,7 @@ codes! {
             => "Nothing; ALTER TABLE … SET LOGGED before the migration makes the block shorter.";
         TruncateNotCarried "truncate_not_carried" [Warning]:
             "The source is PostgreSQL 10, which does not publish TRUNCATE."
-            => "Use DELETE until the cutover; a table that was truncated is to be copied anew with migrator.resync.";
+            => "Use DELETE until the cutover; a table that was truncated is noticed (not_equal), and is to be copied anew.";
     }
     "Schema" {
         StatementFailed "statement_failed" [Error]:
@@ -338,9 +338,15 @@ codes! {
         TableWithoutKey "table_without_key" [Error]:
             "A table has no usable key, and replica_identity = \"refuse\" leaves it out."
             => "Add a primary key on the source, or choose another replica_identity.";
+        InsertsOnly "inserts_only" [Warning]:
+            "Of tables without a usable key only what is inserted is carried, as replica_identity = \"insert_only\" says."
+            => "Insert into them only, until the switch; they are compared before it, and one that differs is to be copied anew.";
+        NotEqual "not_equal" [Error]:
+            "A table of which the stream does not carry every kind of change is not the same on both sides."
+            => "Copy it anew with migrator.resync.";
         TableNotComparable "table_not_comparable" [Error]:
             "A table has no usable key and columns of types without equality: its rows can't be found by their old values."
-            => "Add a primary key on the source.";
+            => "Add a primary key on the source, or choose replica_identity = \"insert_only\".";
         TableKeyGenerated "table_key_generated" [Error]:
             "A table's only key has a generated column, which the source does not send: updates and deletes could not be applied."
             => "Add a unique index over columns that are not generated and not null on the source.";
@@ -377,9 +383,9 @@ codes! {
         StreamFailing "stream_failing" [Error]:
             "A stream's apply worker fails again and again, and no table was found that it could go on without."
             => "Look into the destination's server log for the apply worker's message; it is tried again by itself.";
-        RowsMissing "rows_missing" [Error]:
-            "The source updated or deleted rows that the destination does not have."
-            => "The destination's server log names table and key; resync the table, or the database.";
+        RowsMissing "rows_missing" [Error, Warning]:
+            "The source updated or deleted rows that the destination does not have; a warning if all tables were found equal since."
+            => "Resync the tables that the finding names; nothing where they are equal.";
         StreamsDiffer "streams_differ" [Warning]:
             "A database was begun with another number of streams than the configuration says; it keeps those it has."
             => "Nothing; set streams to the number it has to be rid of the warning.";

@@ -52,9 +52,12 @@ impl Drop for Seats {
     }
 }
 
-/// What a mapping with so many databases needs at least: one session to copy with, beside what it always needs.
+/// Sessions that a copy may need at once: what travels beside the stream is looked for by one, and read by another.
+pub const TO_COPY: usize = 2;
+
+/// What a mapping with so many databases needs at least: what a copy needs, beside what it always needs.
 pub fn least(databases: usize) -> usize {
-    databases + OF_A_MAPPING + 1
+    databases + OF_A_MAPPING + TO_COPY
 }
 
 /// The finding about a limit under which nothing could be copied.
@@ -67,7 +70,7 @@ pub fn finding(mapping: &str, limit: Option<usize>, databases: usize) -> Option<
         object: format!("mappings.{mapping}.max_source_connections"),
         reason: format!(
             "{limit} sessions on the source are not enough: {databases} databases need one each, the mapping {OF_A_MAPPING}, and \
-             copying at least one"
+             copying at least {TO_COPY}"
         ),
         fix: format!("set max_source_connections of [mappings.{mapping}] to at least {}", least(databases)),
         statement: None,
@@ -89,11 +92,11 @@ impl Room {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts aside what a mapping with so many databases always needs. False if nothing is left to copy with.
+    /// Puts aside what a mapping with so many databases always needs. False if too little is left to copy with.
     pub fn reserve(&self, mapping: &str, databases: usize) -> bool {
         let mut state = self.state();
         state.reserved.insert(mapping.to_owned(), databases + OF_A_MAPPING);
-        self.limit.is_none_or(|limit| state.reserved.values().sum::<usize>() < limit)
+        self.limit.is_none_or(|limit| state.reserved.values().sum::<usize>() + TO_COPY <= limit)
     }
 
     /// Gives back what a mapping that is over had put aside.
@@ -104,12 +107,16 @@ impl Room {
 
     /// Takes sessions to copy with, at least one and up to `wanted`, if any is free.
     pub fn take(self: &Arc<Self>, wanted: usize) -> Option<Seats> {
+        self.take_at_least(1, wanted)
+    }
+
+    fn take_at_least(self: &Arc<Self>, least: usize, wanted: usize) -> Option<Seats> {
         let mut state = self.state();
         let free = self.limit.map_or(usize::MAX, |limit| {
             limit.saturating_sub(state.reserved.values().sum::<usize>()).saturating_sub(state.copying)
         });
-        let count = wanted.max(1).min(free);
-        if count == 0 {
+        let count = wanted.max(least).min(free);
+        if count < least {
             return None;
         }
         state.copying += count;
@@ -118,9 +125,14 @@ impl Room {
 
     /// Waits for a session to copy with, and takes more, up to `wanted`, as far as they are free.
     pub async fn seats(self: &Arc<Self>, wanted: usize) -> Seats {
+        self.seats_at_least(1, wanted).await
+    }
+
+    /// Waits for so many sessions at once, no more than [`TO_COPY`], and takes more, up to `wanted`, as far as they are free.
+    pub async fn seats_at_least(self: &Arc<Self>, least: usize, wanted: usize) -> Seats {
         let _turn = self.turn.lock().await;
         loop {
-            if let Some(seats) = self.take(wanted) {
+            if let Some(seats) = self.take_at_least(least, wanted) {
                 return seats;
             }
             self.freed.notified().await;
@@ -159,13 +171,28 @@ mod tests {
         assert_eq!(room.seats(0).await.count(), 1);
     }
 
+    #[tokio::test]
+    async fn who_needs_two_sessions_waits_until_both_are_free() {
+        let room = Arc::new(Room::new(Some(least(1))));
+        assert!(room.reserve("m", 1));
+        let first = room.seats(1).await;
+        let waiting = tokio::spawn({
+            let room = Arc::clone(&room);
+            async move { room.seats_at_least(2, 5).await.count() }
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!waiting.is_finished(), "one is free, and not taken alone");
+        drop(first);
+        assert_eq!(waiting.await.expect("a task"), 2);
+    }
+
     #[test]
     fn a_limit_that_leaves_nothing_to_copy_with_is_told() {
         assert!(finding("m", None, 100).is_none());
-        assert!(finding("m", Some(6), 2).is_none());
-        let told = finding("m", Some(5), 2).expect("one too few");
-        assert!(told.fix.contains("at least 6"), "{}", told.fix);
-        let room = Room::new(Some(10));
+        assert!(finding("m", Some(7), 2).is_none());
+        let told = finding("m", Some(6), 2).expect("one too few");
+        assert!(told.fix.contains("at least 7"), "{}", told.fix);
+        let room = Room::new(Some(11));
         assert!(room.reserve("a", 2));
         assert!(!room.reserve("b", 2), "two mappings share the room");
         room.release("a");

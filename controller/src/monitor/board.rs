@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::readiness::{Beside, Check};
+use super::readiness::{Beside, Check, Proof};
 use super::wal_guard::Kept;
 use crate::copy::Table;
 use crate::copy::pipe::Progress;
@@ -183,6 +183,8 @@ pub struct DatabaseView {
     pub believe_until: Option<Instant>,
     /// What travels beside the stream, once it was looked at.
     pub beside: Option<Beside>,
+    /// What of it had to be proved equal, once that was tried.
+    pub proof: Option<Proof>,
     /// Findings by the part that found them: each part replaces its own.
     pub findings: BTreeMap<&'static str, Vec<Finding>>,
     /// Sequences as last carried over.

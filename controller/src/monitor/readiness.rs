@@ -58,6 +58,21 @@ pub struct Facts {
     pub errors: Vec<String>,
     /// What travels beside the stream, once it was looked at.
     pub beside: Option<Beside>,
+    /// What had to be proved equal, once that was tried.
+    pub proof: Option<Proof>,
+}
+
+/// What was found of the tables of which a stream may not have carried everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// Whether they could be compared.
+    pub compared: bool,
+    /// Those that are not equal, or what went wrong.
+    pub troubles: Vec<String>,
+    /// What cures them.
+    pub fix: String,
+    /// What there is, and how much longer it makes the block of a cutover.
+    pub detail: String,
 }
 
 /// What was found of that which the stream does not carry.
@@ -158,6 +173,16 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
             },
             "wait; where a message is shown, mend what it names: it is tried again by itself",
         ),
+        check(
+            "proved_equal",
+            facts.proof.as_ref().is_some_and(|p| p.compared && p.troubles.is_empty()),
+            match &facts.proof {
+                None => "not compared yet".to_owned(),
+                Some(proof) if proof.troubles.is_empty() => proof.detail.clone(),
+                Some(proof) => proof.troubles.join("; "),
+            },
+            facts.proof.as_ref().map_or("", |proof| proof.fix.as_str()),
+        ),
     ]
 }
 
@@ -177,6 +202,7 @@ mod tests {
             below_limit_for: Duration::from_secs(6),
             stable_for: Duration::from_secs(5),
             beside: Some(Beside { copied: true, ..Beside::default() }),
+            proof: Some(Proof { compared: true, ..Proof::default() }),
             ..Facts::default()
         }
     }
@@ -210,6 +236,10 @@ mod tests {
         assert_eq!(failing(|f| f.beside = Some(Beside::default())), ["carried_beside"]);
         let trouble = Beside { copied: true, troubles: vec!["t".into()], ..Beside::default() };
         assert_eq!(failing(|f| f.beside = Some(trouble)), ["carried_beside"]);
+        assert_eq!(failing(|f| f.proof = None), ["proved_equal"]);
+        assert_eq!(failing(|f| f.proof = Some(Proof::default())), ["proved_equal"]);
+        let unequal = Proof { compared: true, troubles: vec!["t".into()], ..Proof::default() };
+        assert_eq!(failing(|f| f.proof = Some(unequal)), ["proved_equal"]);
     }
 
     #[test]

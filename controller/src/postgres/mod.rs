@@ -6,6 +6,7 @@ pub mod connect;
 pub mod conninfo;
 pub mod lsn;
 pub mod quote;
+pub mod refusal;
 pub mod retry;
 pub mod tap;
 mod tapped;

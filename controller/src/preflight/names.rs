@@ -14,11 +14,14 @@ fn failed(source: tokio_postgres::Error) -> Error {
 
 /// Whether a publication or slot is in the place of ours.
 pub async fn check(source: &Client, database: &str, names: &Names, effects: &[SideEffect]) -> Result<Vec<Finding>, Error> {
-    let row = source.query_one(include_str!("names_taken.sql"), &[&names.publication, &names.slot]).await.map_err(failed)?;
+    let inserts = names.inserts();
+    let row =
+        source.query_one(include_str!("names_taken.sql"), &[&names.publication, &inserts, &names.slot]).await.map_err(failed)?;
     let is_ours = |kind: Kind, name: &str| effects.iter().any(|e| e.kind == kind && e.database == database && e.object == name);
     let mut findings = Vec::new();
     for (there, kind, code, what, name) in [
         (row.get("publication"), Kind::Publication, Code::PublicationExists, "publication", &names.publication),
+        (row.get("inserts"), Kind::Publication, Code::PublicationExists, "publication", &inserts),
         (row.get("slot"), Kind::Slot, Code::SlotExists, "slot", &names.slot),
     ] {
         if there && !is_ours(kind, name) {

@@ -88,7 +88,7 @@ fn judge(database: &str, found: &Found) -> Vec<Finding> {
             Code::TruncateNotCarried,
             database,
             "PostgreSQL 10 does not publish TRUNCATE: a table that is truncated on the source keeps its rows on the destination, and rows \
-             inserted again may collide with them",
+             inserted again may collide with them; such a table is noticed by its file, compared, and refuses the cutover",
             "until the cutover use DELETE instead of TRUNCATE; copy a table that was truncated anew: SELECT migrator.resync(mapping, database, \
              table)",
         ));

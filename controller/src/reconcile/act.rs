@@ -22,8 +22,9 @@ use crate::provision::failure::{Failed, Failures};
 use crate::provision::tablespaces::Placement;
 use crate::provision::{carry, databases, schema};
 use crate::stream::options::{self, Options};
+use crate::stream::publication::{self, Carriage};
 use crate::stream::resync::TableName;
-use crate::stream::{Names, publication, resync, slot, subscription};
+use crate::stream::{self, Names, resync, slot, subscription};
 use crate::{beside, object, preflight};
 
 /// What an order to copy anew is about.
@@ -189,7 +190,7 @@ impl Database {
         let effects = ledger::in_force(&self.context.control, &self.context.mapping).await?;
         let policy = self.context.settings.replica_identity;
         let name = self.name.clone();
-        let ours: Vec<String> = self.names.iter().map(|names| names.publication.clone()).collect();
+        let ours = stream::publications(&self.names);
         let (control, settings) = (Arc::clone(&self.context.control), self.context.settings.clone());
         let (definition, _) = carry::definition(self.source().await?, &control, &settings, &name).await?;
         read_plan(self.source().await?, &name, &ours, &effects, policy, &definition.placement).await
@@ -325,10 +326,11 @@ impl Database {
         let safe = asked && options::unsafe_in_binary(source, &names).await.map_err(Error::doing(looking))?.is_empty();
         // What the slot is like was decided when it was made.
         let failover = slot::is_failover(source, &names).await.map_err(Error::doing(looking))?;
+        let inserts = publication::observe(source, &names).await.map_err(Error::doing(looking))?.has_inserts;
         let options = Options::of(source.version(), failover, safe);
         let (context, names) = (&self.context, &names);
         self.record_subscription(names).await?;
-        subscription::create(&context.destination, &self.name, &context.source, &self.name, names, options).await?;
+        subscription::create(&context.destination, &self.name, &context.source, &self.name, names, inserts, options).await?;
         self.note_subscription(names).await
     }
 
@@ -433,6 +435,8 @@ impl Database {
                 self.tables = None;
                 if meant.is_some() { detached } else { detached + self.failed.len() }
             });
+            // What was compared before says nothing of the fresh copy.
+            self.forget_comparison();
             let _ = order.answer.send(outcome);
             self.finished = false;
             self.watcher = Watcher::default();
@@ -465,6 +469,8 @@ pub async fn read_plan(
     transaction.commit().await.map_err(Error::doing(reading))?;
     let mut options = plan::Options { tablespaces: placement.relations.clone(), ..plan::Options::default() };
     let mut left_out = Vec::new();
+    let with_inserts = publication::has_inserts(effects, database, policy);
+    let mut inserts_only = Vec::new();
     for table in &tables {
         let changed = effects.iter().find(|e| {
             e.kind == Kind::ReplicaIdentity
@@ -473,16 +479,18 @@ pub async fn read_plan(
         });
         let original = changed.and_then(publication::original_identity);
         let original = original.unwrap_or_else(|| table.replica_identity.clone());
-        match publication::wanted_identity(table, policy) {
-            Ok(streaming) if streaming != original => {
+        match publication::carriage(table, policy, with_inserts) {
+            Ok(Carriage::Whole(streaming)) if streaming != original => {
                 options.replica_identity.insert(table.oid, plan::ReplicaIdentityChange { original, streaming });
             }
-            Ok(_) => {}
+            Ok(Carriage::Whole(_)) => {}
+            Ok(Carriage::Inserts) => inserts_only.push(table),
             Err(why) => left_out.push(publication::no_identity(database, table, &why)),
         }
     }
     let mut plan = plan::plan(&catalog, &options);
     plan.findings.extend(left_out);
+    plan.findings.extend(publication::inserts_only(database, &inserts_only));
     for finding in &mut plan.findings {
         finding.database.clear();
         finding.database.push_str(database);

@@ -12,6 +12,7 @@ use super::database::{Database, Error};
 use super::fill::take_permits;
 use crate::beside::{self, Crew, Outcome, Record, tables};
 use crate::finding::{Code, Finding, Severity};
+use crate::gentle::room;
 use crate::monitor::readiness::Beside;
 use crate::stream::resync::TableName;
 
@@ -124,8 +125,8 @@ async fn copy(context: &Context, database: &str, anew: &Anew) -> Copied {
     // Together with the other databases no more at a time than tables are copied.
     let (permits, hands) = take_permits(&context.copy_permits, context.settings.copy_workers).await;
     // One session on the source looks, the others read.
-    let seats = context.gentle.room.seats(hands + 1).await;
-    let hands = hands.min(seats.count().saturating_sub(1)).max(1);
+    let seats = context.gentle.room.seats_at_least(room::TO_COPY, hands + 1).await;
+    let hands = hands.min(seats.count() - 1);
     let rate = Some(Arc::clone(&context.gentle));
     let mut crew = Crew::open(&context.source, &context.destination, database, hands, rate).await?;
     if anew.objects {

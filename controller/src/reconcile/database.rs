@@ -22,6 +22,7 @@ use crate::provision::{carry, label_provider, schema};
 use crate::stream::slot;
 use crate::stream::subscription;
 use crate::stream::{Names, publication, resync};
+use crate::verify;
 
 /// A table that failed is tried again after this long.
 const TABLE_COOLS_FOR: Duration = Duration::from_secs(10);
@@ -88,6 +89,9 @@ pub enum Error {
     /// Taking a table out of its stream.
     #[error(transparent)]
     Resync(#[from] resync::Error),
+    /// Comparing both sides.
+    #[error(transparent)]
+    Verify(#[from] verify::Error),
 }
 
 impl Error {
@@ -131,6 +135,8 @@ pub struct Database {
     /// Since when the standby is not read from, because it could not be.
     pub(super) without_standby_since: Option<Instant>,
     pub(super) beside: super::beside::Keeper,
+    pub(super) prover: super::prove::Prover,
+    pub(super) searcher: super::missing::Searcher,
     /// Tables that were taken out of their streams, by the ledger.
     pub(super) detached: Vec<Detached>,
     /// Subscriptions of ours that are in a database of this name and are of none of its streams: those of a former one.
@@ -198,6 +204,8 @@ impl Database {
             watcher: Watcher::default(),
             without_standby_since: None,
             beside: super::beside::Keeper::default(),
+            prover: super::prove::Prover::default(),
+            searcher: super::missing::Searcher::default(),
             detached: Vec::new(),
             former: Vec::new(),
             riddles: HashMap::new(),
@@ -423,6 +431,7 @@ impl Database {
             let alone = paused || self.watcher.leaves_alone() || context.holds.borrow().of(&self.name).is_some();
             if self.in_step && self.finished && !alone {
                 self.keep_beside();
+                self.keep_proving().await?;
             }
             if uncopied > 0 && hold.is_none() && !paused {
                 return Ok(());
@@ -436,6 +445,7 @@ impl Database {
                 return Ok(());
             }
             self.show_riddles();
+            self.keep_searching();
             if let Outcome::Unsafe(stream) = outcome {
                 return self.leave_binary(stream).await;
             }
@@ -456,6 +466,7 @@ impl Database {
                 () = tokio::time::sleep(nap) => {}
                 _ = self.mode.changed() => return Ok(()),
                 copied = self.beside.ended() => self.note_beside(copied),
+                compared = self.prover.ended() => self.note_comparison(&compared),
             }
         }
     }

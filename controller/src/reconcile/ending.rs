@@ -31,7 +31,7 @@ impl Mapping {
             .await
             .map_err(doing("looking at the readiness"))?;
         let Some(row) = row else { return Ok(false) };
-        if row.get("ready") {
+        if row.get("ready") || request.keep && self.ready_but_for_proof(control).await? {
             return Ok(true);
         }
         if request.age > limit {
@@ -40,6 +40,19 @@ impl Mapping {
                 .await?;
         }
         Ok(false)
+    }
+
+    /// Whether nothing but a table that is not equal stands in the way: it may be in use on the destination, and is to stay as it is.
+    async fn ready_but_for_proof(&self, control: &Session) -> Result<bool, Error> {
+        let row = control
+            .query_one(
+                "SELECT migrator.controller_seen($1) AND COALESCE(bool_and(ok OR name = 'proved_equal'), false)
+                 FROM migrator.cutover_check WHERE mapping = $1",
+                &[&self.name],
+            )
+            .await
+            .map_err(doing("looking at the readiness"))?;
+        Ok(row.get(0))
     }
 
     pub(super) async fn answer(

@@ -18,6 +18,7 @@ use crate::postgres::{Endpoint, Session};
 use crate::provision::failure::Failures;
 use crate::provision::{label_provider, schema, statistics};
 use crate::stream::{slot, subscription};
+use crate::verify;
 
 /// A standby that could not be read from is tried again after this long.
 const STANDBY_AGAIN: Duration = Duration::from_mins(10);
@@ -53,6 +54,11 @@ impl Database {
             subscription::await_stopped(self.destination().await?, subscription)
                 .await
                 .map_err(Error::doing("waiting for the apply worker to stop"))?;
+        }
+        if verify::files::matter(self.source().await?) {
+            verify::files::note(self.source().await?, &context.control, &context.mapping, &name, &to_copy)
+                .await
+                .map_err(Error::doing("writing down the files of the tables to be copied"))?;
         }
         let settings = pass::Settings {
             source: context.source.clone(),

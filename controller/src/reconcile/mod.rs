@@ -6,7 +6,8 @@
 //! - [`admission`] asks what must hold before a mapping is begun; `ending` carries out cutover and completion.
 //! - [`database`] holds one database and its loop: it lets [`observe`] look at both sides, [`decide`] name the next step, and
 //!   [`act`] and `fill` carry it out.
-//! - `beside` keeps what the stream does not carry; `isolate` takes a table that a stream fails at out of it.
+//! - `beside` keeps what the stream does not carry; `prove` compares the tables of which it may not have carried everything; `missing`
+//!   finds rows that it met and the destination lacks; `isolate` takes a table that a stream fails at out of it.
 //! - [`mod@watch`] looks after a database that streams: lag, facts of readiness, sequences, drift.
 //! - `keeper` keeps the source's load and its WAL within the limits that were set.
 //! - [`request`] reads what operators asked for, and answers.
@@ -35,7 +36,9 @@ pub mod fill;
 mod isolate;
 mod keeper;
 pub mod mapping;
+mod missing;
 pub mod observe;
+mod prove;
 mod reconnect;
 pub mod request;
 mod resync;

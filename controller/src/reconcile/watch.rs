@@ -8,12 +8,12 @@ use tokio_postgres::Client;
 use super::Context;
 use super::reconnect::Unconnected;
 use crate::copy::{Table, table};
-use crate::finding::{Code, Finding, Severity};
+use crate::finding::{Code, Severity};
 use crate::monitor::board::{Lag, Phase, TableStage};
 use crate::monitor::failing::Failing;
 use crate::monitor::lag::Clock;
 use crate::monitor::readiness::{self, Facts};
-use crate::postgres::{Lsn, Session, quote};
+use crate::postgres::{Lsn, Session};
 use crate::stream::sequences::{self, Carry};
 use crate::stream::slot::{self, Slot};
 use crate::stream::subscription::{self, TableState};
@@ -46,6 +46,7 @@ pub struct Watcher {
     apply_errors: Option<i64>,
     failing: HashMap<u32, Failing>,
     stuck: Vec<usize>,
+    missing: Vec<(usize, i64)>,
     recent_error: Option<(Instant, String)>,
     unconnected: Unconnected,
     drift: Vec<String>,
@@ -124,29 +125,10 @@ impl Workers {
         self.0.iter().map(|w| w.errors).sum()
     }
 
-    /// The server goes on after such a change, and so nobody would ever know.
-    fn missing_rows(&self, context: &Context, database: &str, names: &[Names], subscriptions: &[u32]) -> Vec<Finding> {
-        let of = |subscription| subscriptions.iter().position(|s| *s == subscription).map_or("", |i| names[i].subscription());
+    /// By stream: updates and deletes of rows that were not there. The server goes on after such a change, and so nobody would ever know.
+    fn missing(&self, subscriptions: &[u32]) -> Vec<(usize, i64)> {
         let lacking = self.0.iter().filter(|worker| worker.missing > 0);
-        lacking
-            .map(|worker| Finding {
-                severity: Severity::Error,
-                database: database.to_owned(),
-                code: Code::RowsMissing,
-                object: format!("subscription {}", of(worker.subscription)),
-                reason: format!(
-                    "{} updates or deletes were of rows that the destination does not have: somebody has taken them away there",
-                    worker.missing
-                ),
-                fix: format!(
-                    "the destination's server log names table and key (conflict=update_missing, conflict=delete_missing); then \
-                     SELECT migrator.resync({}, {}, 'schema.table'), or of the whole database",
-                    quote::literal(&context.mapping),
-                    quote::literal(database)
-                ),
-                statement: None,
-            })
-            .collect()
+        lacking.filter_map(|w| Some((subscriptions.iter().position(|s| *s == w.subscription)?, w.missing))).collect()
     }
 }
 
@@ -241,6 +223,7 @@ impl Watcher {
             statements_open,
             errors: Vec::new(),
             beside: None,
+            proof: None,
         };
         context.board.database(database, |view| {
             if let Some(tables) = &tables_of_source {
@@ -272,11 +255,13 @@ impl Watcher {
                 .findings
                 .values()
                 .flatten()
-                .filter(|f| f.severity == Severity::Error)
+                // What is not equal has a check of its own.
+                .filter(|f| f.severity == Severity::Error && f.code != Code::NotEqual)
                 .map(|f| format!("{}: {}", f.object, f.reason))
                 .take(NAMES_TOLD)
                 .collect();
             facts.beside.clone_from(&view.beside);
+            facts.proof.clone_from(&view.proof);
             view.lag = Some(lag);
             if view.sequences != self.sequences {
                 view.sequences.clone_from(&self.sequences);
@@ -284,7 +269,7 @@ impl Watcher {
             view.checks = readiness::checks(&facts);
             view.believe_until = Some(Instant::now() + (context.tick * 3).max(Duration::from_secs(10)));
         });
-        context.board.set_findings(database, "missing rows", workers.missing_rows(context, database, names, subscriptions));
+        self.missing = workers.missing(subscriptions);
         if let Some(stream) = self.failing_stream(&workers, subscriptions) {
             return Ok(Outcome::Failing(stream));
         }
@@ -299,6 +284,21 @@ impl Watcher {
     /// Whether every attached table is in step, as of the last look.
     pub fn in_step(&self) -> bool {
         self.ticks > 0 && self.states.values().all(|s| *s == TableState::Ready)
+    }
+
+    /// By stream: how many updates and deletes were of rows that the destination does not have.
+    pub fn missing(&self) -> &[(usize, i64)] {
+        &self.missing
+    }
+
+    /// The tables that are attached, by schema and name, as of the last look.
+    pub fn attached(&self) -> HashSet<(String, String)> {
+        self.states.keys().cloned().collect()
+    }
+
+    /// Whether a table is attached, as of the last look.
+    pub fn is_attached(&self, schema: &str, name: &str) -> bool {
+        self.states.contains_key(&(schema.to_owned(), name.to_owned()))
     }
 
     /// Whether a stream, by its number, did not get any further as of the last look.

@@ -12,7 +12,7 @@ use super::Names;
 use super::pgoutput::{self, Message, Relation, Tuple, Value};
 use super::subscription::{self, TableState};
 use crate::copy::loader::{self, Loader};
-use crate::postgres::{self, Endpoint, Lsn, quote, retry};
+use crate::postgres::{self, Endpoint, Lsn, quote, refusal, retry};
 
 /// Why there is no telling.
 #[derive(Debug, thiserror::Error)]
@@ -298,11 +298,7 @@ fn failure(relation: &Relation, key: String, error: tokio_postgres::Error) -> Re
     if retry::is_transient(&error) {
         return Err(Error::Statement(error));
     }
-    let mut reason = error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned());
-    if let Some(detail) = error.as_db_error().and_then(|e| e.detail()) {
-        reason.extend(["; ", &shortened(detail, 3 * SHOWN)]);
-    }
-    Ok(conflict(relation, key, reason))
+    Ok(conflict(relation, key, shortened(&refusal::with_key(&error), 5 * SHOWN)))
 }
 
 fn conflict(relation: &Relation, key: String, reason: String) -> Conflict {

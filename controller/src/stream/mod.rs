@@ -53,6 +53,16 @@ impl Names {
         (0..made.unwrap_or(configured).max(1)).map(|stream| Self::new(mapping, source_database_oid, stream)).collect()
     }
 
+    /// The stream's other publication in the source database: of tables whose inserts alone are carried.
+    pub fn inserts(&self) -> String {
+        format!("{}_inserts", self.publication)
+    }
+
+    /// The names of both publications, whether they are there or not.
+    pub fn publications(&self) -> [String; 2] {
+        [self.publication.clone(), self.inserts()]
+    }
+
     /// The OID of the source database that a slot (or subscription) of this mapping belongs to, by its name.
     pub fn source_oid(mapping: &str, slot: &str) -> Option<u32> {
         let rest = slot.strip_prefix("pg_migrator_")?.strip_prefix(mapping)?.strip_prefix('_')?;
@@ -63,6 +73,11 @@ impl Names {
     pub fn subscription(&self) -> &str {
         &self.slot
     }
+}
+
+/// The names of all publications that these streams may have.
+pub fn publications(streams: &[Names]) -> Vec<String> {
+    streams.iter().flat_map(Names::publications).collect()
 }
 
 /// How the ledger's row of a database's first publication names the number of streams, where there is more than one.

@@ -78,7 +78,7 @@ pub struct Unsafe {
 
 /// The tables of a stream that can't travel in binary form.
 pub async fn unsafe_in_binary(source: &Client, names: &Names) -> Result<Vec<Unsafe>, tokio_postgres::Error> {
-    let rows = source.query(include_str!("binary.sql"), &[&[names.publication.as_str()].as_slice()]).await?;
+    let rows = source.query(include_str!("binary.sql"), &[&names.publications().as_slice()]).await?;
     Ok(rows
         .iter()
         .map(|row| Unsafe { schema: row.get("schema"), table: row.get("table"), columns: row.get("columns") })

@@ -3,6 +3,10 @@
 //! A published table without a replica identity makes the source refuse its updates and deletes. So a table's identity
 //! is put right, and written down in the ledger, before the table is published; never FOR ALL TABLES, which would catch
 //! tables that are created later.
+//!
+//! With `replica_identity = "insert_only"` a stream has a second publication, with `publish = 'insert'`, for tables without a
+//! usable key: nothing about them is changed, and the source does not refuse their updates and deletes, which do not arrive.
+//! It is made before the slot, empty or not: a publication made later is not there for a stream that is further back.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -79,6 +83,8 @@ pub fn original_identity(effect: &SideEffect) -> Option<ReplicaIdentity> {
 pub enum NoIdentity {
     /// It has no key, and the policy refuses such tables.
     Policy,
+    /// It has no key, the policy is to carry inserts alone, and the database was begun under another.
+    Begun,
     /// It has no key, and columns whose type has no equality: the apply worker could not find a row by its old values,
     /// and would stop at the first update or delete, for the whole database.
     Incomparable(Vec<String>),
@@ -87,25 +93,44 @@ pub enum NoIdentity {
     Generated(Vec<String>),
 }
 
-/// The identity a table should have while it streams.
-pub fn wanted_identity(table: &Table, policy: ReplicaIdentityPolicy) -> Result<ReplicaIdentity, NoIdentity> {
+/// How a table is carried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Carriage {
+    /// Every change, by the identity that the table has while it streams.
+    Whole(ReplicaIdentity),
+    /// What is inserted; its identity stays as it is.
+    Inserts,
+}
+
+/// How a table should be carried; `inserts` says whether the database's streams have publications for inserts alone.
+pub fn carriage(table: &Table, policy: ReplicaIdentityPolicy, inserts: bool) -> Result<Carriage, NoIdentity> {
     let full = table.replica_identity == ReplicaIdentity::Full;
     if table.has_usable_identity && (!full || table.incomparable_columns.is_empty()) {
-        return Ok(table.replica_identity.clone());
+        return Ok(Carriage::Whole(table.replica_identity.clone()));
     }
     if let Some(index) = &table.candidate_index {
-        return Ok(ReplicaIdentity::Index(index.clone()));
-    }
-    if !table.generated_in_key.is_empty() {
-        return Err(NoIdentity::Generated(table.generated_in_key.clone()));
-    }
-    if !table.incomparable_columns.is_empty() {
-        return Err(NoIdentity::Incomparable(table.incomparable_columns.clone()));
+        return Ok(Carriage::Whole(ReplicaIdentity::Index(index.clone())));
     }
     match policy {
-        ReplicaIdentityPolicy::Full => Ok(ReplicaIdentity::Full),
+        ReplicaIdentityPolicy::InsertOnly if inserts => Ok(Carriage::Inserts),
+        ReplicaIdentityPolicy::InsertOnly => Err(NoIdentity::Begun),
+        _ if !table.generated_in_key.is_empty() => Err(NoIdentity::Generated(table.generated_in_key.clone())),
+        _ if !table.incomparable_columns.is_empty() => Err(NoIdentity::Incomparable(table.incomparable_columns.clone())),
+        ReplicaIdentityPolicy::Full => Ok(Carriage::Whole(ReplicaIdentity::Full)),
         ReplicaIdentityPolicy::Refuse => Err(NoIdentity::Policy),
     }
+}
+
+/// How the ledger's row of a publication for inserts alone is known.
+const INSERTS: &str = "inserts";
+
+/// Whether a database's streams have publications for inserts alone, or, where nothing is published yet, would get them.
+pub fn has_inserts(effects: &[SideEffect], database: &str, policy: ReplicaIdentityPolicy) -> bool {
+    let mut made = effects.iter().filter(|e| e.kind == Kind::Publication && e.database == database).peekable();
+    if made.peek().is_none() {
+        return policy == ReplicaIdentityPolicy::InsertOnly;
+    }
+    made.any(|e| e.detail.get(INSERTS).is_some())
 }
 
 /// What to tell about a table that is left out.
@@ -115,6 +140,12 @@ pub fn no_identity(database: &str, table: &Table, why: &NoIdentity) -> Finding {
             Code::TableWithoutKey,
             "the table has neither a primary key nor a unique index over columns that are not null, and \
              replica_identity = \"refuse\": it is left out"
+                .to_owned(),
+        ),
+        NoIdentity::Begun => (
+            Code::TableWithoutKey,
+            "the table has neither a primary key nor a unique index over columns that are not null, and the database was begun \
+             with another replica_identity than \"insert_only\", so that its stream has no place for such tables: it is left out"
                 .to_owned(),
         ),
         NoIdentity::Incomparable(columns) => (
@@ -140,9 +171,48 @@ pub fn no_identity(database: &str, table: &Table, why: &NoIdentity) -> Finding {
         code,
         object: table.label(),
         reason,
-        fix: "add a primary key, or a unique index over columns that are not null and not generated, on the source".to_owned(),
+        fix: match why {
+            NoIdentity::Incomparable(_) | NoIdentity::Generated(_) => {
+                "add a primary key, or a unique index over columns that are not null and not generated, on the source; or, if rows are only \
+                 inserted into it, set replica_identity = \"insert_only\" before the database is begun"
+            }
+            NoIdentity::Policy | NoIdentity::Begun => {
+                "add a primary key, or a unique index over columns that are not null and not generated, on the source"
+            }
+        }
+        .to_owned(),
         statement: None,
     }
+}
+
+/// So many tables are named at once.
+const NAMED: usize = 20;
+
+/// What to tell of tables whose inserts alone are carried; nothing if there are none.
+pub fn inserts_only(database: &str, tables: &[&Table]) -> Option<Finding> {
+    if tables.is_empty() {
+        return None;
+    }
+    let mut named: Vec<String> = tables.iter().map(|t| t.label()).collect();
+    named.sort();
+    named.truncate(NAMED);
+    if tables.len() > NAMED {
+        named.push(format!("and {} more", tables.len() - NAMED));
+    }
+    Some(Finding {
+        severity: Severity::Warning,
+        database: database.to_owned(),
+        code: Code::InsertsOnly,
+        object: format!("{} tables without a key", tables.len()),
+        reason: format!(
+            "replica_identity = \"insert_only\": UPDATE, DELETE and TRUNCATE of these tables on the source do not arrive: {}",
+            named.join(", ")
+        ),
+        fix: "insert into them only, until the switch; they are compared before it (proved_equal in migrator.cutover_checks), and one \
+              that is not equal is to be copied anew with migrator.resync"
+            .to_owned(),
+        statement: None,
+    })
 }
 
 /// What a source database's publication looks like now.
@@ -150,8 +220,10 @@ pub fn no_identity(database: &str, table: &Table, why: &NoIdentity) -> Finding {
 pub struct Published {
     /// Whether it exists.
     pub exists: bool,
-    /// OIDs of the tables in it.
+    /// OIDs of the tables in it, or in the stream's publication for inserts alone.
     pub tables: HashSet<u32>,
+    /// Whether the stream has a publication for inserts alone.
+    pub has_inserts: bool,
 }
 
 /// Looks at the publications of all streams.
@@ -170,11 +242,9 @@ pub fn tables(published: &[Published]) -> HashSet<u32> {
 
 /// Looks at the publication of a stream.
 pub async fn observe(source: &Client, names: &Names) -> Result<Published, tokio_postgres::Error> {
-    let row = source.query_opt(include_str!("publication.sql"), &[&names.publication]).await?;
-    Ok(match row {
-        Some(row) => Published { exists: true, tables: row.get::<_, Vec<u32>>("tables").into_iter().collect() },
-        None => Published::default(),
-    })
+    let row = source.query_one(include_str!("publication.sql"), &[&names.publication, &names.inserts()]).await?;
+    let tables: Vec<u32> = row.get("tables");
+    Ok(Published { exists: row.get("whole"), tables: tables.into_iter().collect(), has_inserts: row.get("inserts") })
 }
 
 /// Tables that could be published, and findings for those that could not.
@@ -234,12 +304,23 @@ async fn ensure_one(
     };
     let mut outcome = Outcome::default();
     let published = observe(source, names).await.map_err(failed("read"))?;
-    let ours = ledger::in_force(control, mapping)
-        .await?
-        .iter()
-        .any(|e| e.kind == Kind::Publication && e.database == database && e.object == names.publication);
-    if published.exists && !ours {
-        return Err(Error::Foreign { publication: names.publication.clone() });
+    let known = ledger::in_force(control, mapping).await?;
+    let inserts = names.inserts();
+    for (there, publication) in [(published.exists, &names.publication), (published.has_inserts, &inserts)] {
+        let ours = known.iter().any(|e| e.kind == Kind::Publication && e.database == database && e.object == *publication);
+        if there && !ours {
+            return Err(Error::Foreign { publication: publication.clone() });
+        }
+    }
+    // First, so that a stream without it is one that was begun without it.
+    let with_inserts = published.has_inserts || !published.exists && policy == ReplicaIdentityPolicy::InsertOnly;
+    if with_inserts {
+        let detail = json!({ INSERTS: true });
+        ledger::record(control, mapping, Side::Source, database, Kind::Publication, &inserts, &detail).await?;
+        if !published.has_inserts {
+            let create = format!("CREATE PUBLICATION {} WITH (publish = 'insert')", quote::ident(&inserts));
+            source.batch_execute(&create).await.map_err(failed("created"))?;
+        }
     }
     ledger::record(control, mapping, Side::Source, database, Kind::Publication, &names.publication, detail).await?;
     if !published.exists {
@@ -249,9 +330,21 @@ async fn ensure_one(
             .map_err(failed("created"))?;
     }
     let mut to_add = Vec::new();
+    let mut to_add_inserts = Vec::new();
     let mut locked = Vec::new();
     for table in tables.iter().filter(|t| !published.tables.contains(&t.oid)) {
-        match put_identity_right(source, control, mapping, database, table, policy).await? {
+        let wanted = match carriage(table, policy, with_inserts) {
+            Ok(Carriage::Whole(wanted)) => wanted,
+            Ok(Carriage::Inserts) => {
+                to_add_inserts.push(table);
+                continue;
+            }
+            Err(why) => {
+                outcome.refused.insert(table.oid, no_identity(database, table, &why));
+                continue;
+            }
+        };
+        match put_identity_right(source, control, mapping, database, table, wanted).await? {
             Ok(Identity::Right) => to_add.push(table),
             Ok(Identity::Locked) => locked.push(table.label()),
             Err(finding) => {
@@ -259,28 +352,42 @@ async fn ensure_one(
             }
         }
     }
-    for chunk in to_add.chunks(200) {
-        let add = |tables: &[&Table]| {
-            let list: Vec<String> = tables.iter().map(|t| format!("ONLY {}", t.sql_name())).collect();
-            format!("ALTER PUBLICATION {} ADD TABLE {}", quote::ident(&names.publication), list.join(", "))
-        };
-        match source.batch_execute(&add(chunk)).await {
+    for (publication, tables) in [(&names.publication, to_add), (&inserts, to_add_inserts)] {
+        for (table, error) in add(source, publication, &tables).await.map_err(failed("extended"))? {
+            outcome.refused.insert(table.oid, refused(mapping, database, table, &retry::message(&error)));
+        }
+    }
+    if locked.is_empty() { Ok(outcome) } else { Err(Error::Locked { tables: locked }) }
+}
+
+/// Puts tables into a publication; gives those that the source does not let in, with its reason.
+async fn add<'t>(
+    source: &Client,
+    publication: &str,
+    tables: &[&'t Table],
+) -> Result<Vec<(&'t Table, tokio_postgres::Error)>, tokio_postgres::Error> {
+    let statement = |tables: &[&Table]| {
+        let list: Vec<String> = tables.iter().map(|t| format!("ONLY {}", t.sql_name())).collect();
+        format!("ALTER PUBLICATION {} ADD TABLE {}", quote::ident(publication), list.join(", "))
+    };
+    let mut refused = Vec::new();
+    for chunk in tables.chunks(200) {
+        match source.batch_execute(&statement(chunk)).await {
             Ok(()) => {}
-            Err(error) if retry::is_transient(&error) => return Err(failed("extended")(error)),
+            Err(error) if retry::is_transient(&error) => return Err(error),
             // One of them is not to be published: find out which, and publish the others.
             Err(_) => {
                 for table in chunk {
-                    if let Err(error) = source.batch_execute(&add(&[table])).await {
-                        if retry::is_transient(&error) {
-                            return Err(failed("extended")(error));
-                        }
-                        outcome.refused.insert(table.oid, refused(mapping, database, table, &retry::message(&error)));
+                    match source.batch_execute(&statement(&[table])).await {
+                        Ok(()) => {}
+                        Err(error) if retry::is_transient(&error) => return Err(error),
+                        Err(error) => refused.push((*table, error)),
                     }
                 }
             }
         }
     }
-    if locked.is_empty() { Ok(outcome) } else { Err(Error::Locked { tables: locked }) }
+    Ok(refused)
 }
 
 /// What became of a table's replica identity.
@@ -308,7 +415,7 @@ fn refused(mapping: &str, database: &str, table: &Table, reason: &str) -> Findin
     }
 }
 
-/// Gives a table an identity that updates and deletes can be replicated by. The lock it needs is awaited for two seconds
+/// Gives a table the identity that its updates and deletes can be replicated by. The lock it needs is awaited for two seconds
 /// at a time, for whoever comes after us on that table waits behind us.
 async fn put_identity_right(
     source: &Client,
@@ -316,12 +423,8 @@ async fn put_identity_right(
     mapping: &str,
     database: &str,
     table: &Table,
-    policy: ReplicaIdentityPolicy,
+    wanted: ReplicaIdentity,
 ) -> Result<Result<Identity, Finding>, Error> {
-    let wanted = match wanted_identity(table, policy) {
-        Ok(wanted) => wanted,
-        Err(why) => return Ok(Err(no_identity(database, table, &why))),
-    };
     if wanted == table.replica_identity {
         return Ok(Ok(Identity::Right));
     }
@@ -387,37 +490,75 @@ mod tests {
         }
     }
 
+    fn whole(table: &Table, policy: ReplicaIdentityPolicy) -> Result<ReplicaIdentity, NoIdentity> {
+        carriage(table, policy, true).map(|carriage| match carriage {
+            Carriage::Whole(identity) => identity,
+            Carriage::Inserts => panic!("not all of it would be carried"),
+        })
+    }
+
     #[test]
     fn a_usable_identity_is_left_alone() {
         let t = table(ReplicaIdentity::Default, true, Some("u"));
-        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Ok(ReplicaIdentity::Default));
+        assert_eq!(whole(&t, ReplicaIdentityPolicy::Full), Ok(ReplicaIdentity::Default));
+        assert_eq!(whole(&t, ReplicaIdentityPolicy::InsertOnly), Ok(ReplicaIdentity::Default));
     }
 
     #[test]
     fn a_keyless_table_takes_its_unique_index_before_full() {
         let t = table(ReplicaIdentity::Default, false, Some("u"));
-        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Refuse), Ok(ReplicaIdentity::Index("u".into())));
+        assert_eq!(whole(&t, ReplicaIdentityPolicy::Refuse), Ok(ReplicaIdentity::Index("u".into())));
+        assert_eq!(whole(&t, ReplicaIdentityPolicy::InsertOnly), Ok(ReplicaIdentity::Index("u".into())));
         let t = table(ReplicaIdentity::Nothing, false, None);
-        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Ok(ReplicaIdentity::Full));
-        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Refuse), Err(NoIdentity::Policy));
+        assert_eq!(whole(&t, ReplicaIdentityPolicy::Full), Ok(ReplicaIdentity::Full));
+        assert_eq!(whole(&t, ReplicaIdentityPolicy::Refuse), Err(NoIdentity::Policy));
     }
 
     #[test]
     fn a_keyless_table_of_values_without_equality_is_left_out() {
         let mut t = table(ReplicaIdentity::Default, false, None);
         t.incomparable_columns = vec!["doc".into()];
-        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Err(NoIdentity::Incomparable(vec!["doc".into()])));
+        assert_eq!(whole(&t, ReplicaIdentityPolicy::Full), Err(NoIdentity::Incomparable(vec!["doc".into()])));
         t.candidate_index = Some("u".into());
-        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Ok(ReplicaIdentity::Index("u".into())));
+        assert_eq!(whole(&t, ReplicaIdentityPolicy::Full), Ok(ReplicaIdentity::Index("u".into())));
+    }
+
+    #[test]
+    fn inserts_alone_need_nothing_of_a_table_but_a_stream_that_was_begun_for_it() {
+        let mut t = table(ReplicaIdentity::Nothing, false, None);
+        t.incomparable_columns = vec!["doc".into()];
+        assert_eq!(carriage(&t, ReplicaIdentityPolicy::InsertOnly, true), Ok(Carriage::Inserts));
+        assert_eq!(carriage(&t, ReplicaIdentityPolicy::InsertOnly, false), Err(NoIdentity::Begun));
+    }
+
+    #[test]
+    fn what_a_database_was_begun_with_counts() {
+        let of = |object: &str, detail| SideEffect {
+            id: 1,
+            side: Side::Source,
+            database: "d".into(),
+            kind: Kind::Publication,
+            object: object.into(),
+            detail,
+            age: Duration::ZERO,
+        };
+        let policy = ReplicaIdentityPolicy::InsertOnly;
+        assert!(has_inserts(&[], "d", policy) && !has_inserts(&[], "d", ReplicaIdentityPolicy::Full));
+        let whole = of("p", json!({}));
+        assert!(!has_inserts(std::slice::from_ref(&whole), "d", policy));
+        assert!(has_inserts(std::slice::from_ref(&whole), "another", policy));
+        let both = [of("p_inserts", json!({ INSERTS: true })), whole];
+        assert!(has_inserts(&both, "d", ReplicaIdentityPolicy::Full));
     }
 
     #[test]
     fn a_table_whose_key_is_not_sent_needs_another_one() {
         let mut t = table(ReplicaIdentity::Full, false, None);
         t.generated_in_key = vec!["twice".into()];
-        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Err(NoIdentity::Generated(vec!["twice".into()])));
+        assert_eq!(whole(&t, ReplicaIdentityPolicy::Full), Err(NoIdentity::Generated(vec!["twice".into()])));
+        assert_eq!(carriage(&t, ReplicaIdentityPolicy::InsertOnly, true), Ok(Carriage::Inserts), "nothing is looked for by it");
         t.candidate_index = Some("u".into());
-        assert_eq!(wanted_identity(&t, ReplicaIdentityPolicy::Full), Ok(ReplicaIdentity::Index("u".into())));
+        assert_eq!(whole(&t, ReplicaIdentityPolicy::Full), Ok(ReplicaIdentity::Index("u".into())));
     }
 
     #[test]

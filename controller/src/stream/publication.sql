@@ -1,3 +1,7 @@
--- The tables of the publication $1, if there is one.
-SELECT COALESCE((SELECT array_agg(prrelid) FROM pg_catalog.pg_publication_rel WHERE prpubid = p.oid), '{}') AS tables
-FROM pg_catalog.pg_publication p WHERE pubname = $1
+-- The tables of a stream's publications: $1 carries every change, $2 inserts alone; and whether each of them is there.
+SELECT COALESCE(bool_or(p.pubname = $1), false)                                    AS whole,
+       COALESCE(bool_or(p.pubname = $2), false)                                    AS inserts,
+       COALESCE(array_agg(r.prrelid) FILTER (WHERE r.prrelid IS NOT NULL), '{}')   AS tables
+FROM pg_catalog.pg_publication p
+LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid
+WHERE p.pubname IN ($1, $2)

@@ -100,24 +100,26 @@ pub fn steps_to_drop(database: &str, subscriptions: &[String]) -> String {
     format!("in that database {} and then in another one {drop_it}", parted.collect::<Vec<_>>().join(" "))
 }
 
-/// Makes the subscription, connected to nothing yet and with no table in it.
+/// Makes the subscription, connected to nothing yet and with no table in it; `inserts` says whether the stream has a
+/// publication for inserts alone.
 pub async fn create(
     destination: &Endpoint,
     database: &str,
     source: &Endpoint,
     source_database: &str,
     names: &Names,
+    inserts: bool,
     options: Options,
 ) -> Result<(), Error> {
+    let publications = quote::ident_list(names.publications().iter().map(String::as_str).take(1 + usize::from(inserts)));
     let conninfo = source.conninfo(source_database, names.subscription());
     let session = destination.connect_quiet(database).await?;
     session
         .batch_execute(&format!(
-            "CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} \
+            "CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {publications} \
              WITH (connect = false, enabled = false, create_slot = false, copy_data = false, slot_name = {}, run_as_owner = false, {})",
             quote::ident(names.subscription()),
             quote::literal(conninfo.expose_secret()),
-            quote::ident(&names.publication),
             quote::literal(&names.slot),
             options.of_subscription(),
         ))

@@ -1,0 +1,142 @@
+//! That both sides are equal, as far as a cutover must know: once more within the block, when nobody can change anything any more.
+
+use std::collections::HashMap;
+
+use futures_util::future::try_join_all;
+
+use super::{Candidate, Completion, Error, failed};
+use crate::copy::table;
+use crate::ledger;
+use crate::reconcile::{Context, watch};
+use crate::stream::subscription::{self, TableState};
+use crate::stream::{Names, options, publication};
+use crate::verify::{self, Comparison, Difference, Doubt};
+
+/// What was ready when the cutover was asked for must be so now, when nobody can change it any more.
+pub(super) async fn still(context: &Context, candidate: &Candidate) -> Result<(), Error> {
+    let looking = "looking at both sides once more";
+    let mut states = HashMap::new();
+    for names in &candidate.names {
+        let found = subscription::observe(&candidate.destination, names).await.map_err(failed(looking, candidate))?;
+        let Some(found) = found.filter(|s| s.enabled) else {
+            return Err(Error::NotReady { database: candidate.name.clone(), why: "its stream is not running".to_owned() });
+        };
+        let suspects = options::unsafe_in_binary(&candidate.source, names).await.map_err(failed(looking, candidate))?;
+        if found.binary && !suspects.is_empty() {
+            let why = "columns were added that can't travel in the binary form that its stream has".to_owned();
+            return Err(Error::NotReady { database: candidate.name.clone(), why });
+        }
+        states.extend(subscription::tables(&candidate.destination, found.oid).await.map_err(failed(looking, candidate))?);
+    }
+    let lagging: Vec<String> =
+        states.iter().filter(|(_, s)| **s != TableState::Ready).map(|((s, n), _)| format!("{s}.{n}")).take(5).collect();
+    if !lagging.is_empty() {
+        return Err(Error::NotReady { database: candidate.name.clone(), why: format!("not in step: {}", lagging.join(", ")) });
+    }
+    let ours = table::read(&candidate.source).await.map_err(failed(looking, candidate))?;
+    let theirs = table::read(&candidate.destination).await.map_err(failed(looking, candidate))?;
+    let published = publication::observe_all(&candidate.source, &candidate.names).await.map_err(failed(looking, candidate))?;
+    let differences = watch::drift(&ours, &theirs, &states, &publication::tables(&published));
+    if differences.is_empty() {
+        tracing::debug!(mapping = context.mapping, database = candidate.name, "still equal");
+        return Ok(());
+    }
+    Err(Error::NotReady { database: candidate.name.clone(), why: differences.join("; ") })
+}
+
+fn comparing(candidate: &Candidate) -> impl FnOnce(verify::Error) -> Error {
+    let database = candidate.name.clone();
+    move |source| Error::Compare { database, source }
+}
+
+async fn doubts(context: &Context, candidate: &Candidate) -> Result<Vec<Doubt>, Error> {
+    let Context { control, mapping, .. } = context;
+    verify::doubts(&candidate.source, control, mapping, &candidate.name, &candidate.names).await.map_err(comparing(candidate))
+}
+
+/// Opens the sessions that compare, where there may be something to compare.
+pub(super) async fn prepare(context: &Context, candidates: &mut [Candidate]) -> Result<(), Error> {
+    for candidate in candidates {
+        if verify::may_doubt(&candidate.source, &candidate.names).await.map_err(comparing(candidate))? {
+            let pair = verify::Pair::open(&context.source, &context.destination, &candidate.name);
+            candidate.pair = Some(pair.await.map_err(comparing(candidate))?);
+        }
+    }
+    Ok(())
+}
+
+/// When tables are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// Everybody still writes.
+    Before,
+    /// Nobody writes, and everything is applied.
+    Within,
+}
+
+/// What was found of every database, side by side.
+async fn compare(context: &Context, candidates: &[Candidate], when: When) -> Result<Vec<Comparison>, Error> {
+    try_join_all(candidates.iter().map(|candidate| async move {
+        let Some(pair) = &candidate.pair else { return Ok(Comparison::default()) };
+        let doubts = doubts(context, candidate).await?;
+        let compared = match when {
+            When::Before => pair.compare(&candidate.names, doubts).await,
+            When::Within => pair.compare_at_rest(doubts).await,
+        };
+        compared.map_err(comparing(candidate))
+    }))
+    .await
+}
+
+/// Compares the tables that have to be proved equal while everybody still writes: one that is seen to differ needs no block. Those that are
+/// being written to are left to [`prove`].
+pub(super) async fn probe(context: &Context, candidates: &[Candidate]) -> Result<(), Error> {
+    judge(context, candidates, &compare(context, candidates, When::Before).await?)
+}
+
+/// Proves them equal; gives how many there are in each database. Nobody may be writing, and everything must be applied.
+pub(super) async fn prove(context: &Context, candidates: &[Candidate]) -> Result<Vec<usize>, Error> {
+    let found = compare(context, candidates, When::Within).await?;
+    judge(context, candidates, &found)?;
+    Ok(found.iter().map(|found| found.equal).collect())
+}
+
+fn judge(context: &Context, candidates: &[Candidate], found: &[Comparison]) -> Result<(), Error> {
+    for (candidate, found) in candidates.iter().zip(found) {
+        let cures: Vec<String> = found.different.iter().map(|d| d.fix(&context.mapping, &candidate.name)).collect();
+        refuse(&candidate.name, found, || cures.join("; "))?;
+    }
+    Ok(())
+}
+
+fn refuse(database: &str, found: &Comparison, cure: impl FnOnce() -> String) -> Result<(), Error> {
+    if found.different.is_empty() {
+        return Ok(());
+    }
+    let what = found.different.iter().map(Difference::words).collect();
+    Err(Error::Unequal { database: database.to_owned(), what, cure: cure() })
+}
+
+/// The same for a switch that was made by hand. Should the destination be in use already, it is told by what differs then.
+pub(super) async fn prove_by_hand(context: &Context, candidates: &[Candidate]) -> Result<(), Error> {
+    let found = compare(context, candidates, When::Within).await?;
+    for (candidate, found) in candidates.iter().zip(&found) {
+        refuse(&candidate.name, found, || Completion::Begun.cure(&context.mapping, &candidate.name))?;
+    }
+    Ok(())
+}
+
+/// Refuses to complete a switch that was made by hand where one of them differs. Changes nothing.
+pub(super) async fn refuse_if_different(context: &Context, oid: u32, database: &str) -> Result<(), Error> {
+    let failed = |source| Error::Compare { database: database.to_owned(), source };
+    let source = context.source.connect(database).await?;
+    let effects = ledger::in_force(&context.control, &context.mapping).await?;
+    let names = Names::of_database(&context.mapping, database, oid, &effects, context.settings.streams);
+    let doubts = verify::doubts(&source, &context.control, &context.mapping, database, &names).await.map_err(failed)?;
+    if doubts.is_empty() {
+        return Ok(());
+    }
+    let pair = verify::Pair::open(&context.source, &context.destination, database).await.map_err(failed)?;
+    let found = pair.compare(&names, doubts).await.map_err(failed)?;
+    refuse(database, &found, || Completion::Asked.cure(&context.mapping, database))
+}

@@ -1,0 +1,177 @@
+//! Rows that a stream meets and the destination does not have: the server counts them, and names them to its log alone. Which they are is found
+//! by comparing the tables of that stream.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
+
+use super::Context;
+use super::database::Database;
+use crate::finding::{Code, Finding, Severity};
+use crate::postgres::quote;
+use crate::stream::Names;
+use crate::verify::lacking::Lacking;
+use crate::verify::{self, Comparison};
+
+/// After a search the next one begins no sooner than this.
+const PAUSE: Duration = Duration::from_secs(30);
+/// So many tables are looked into for keys.
+const TABLES_LOOKED_INTO: usize = 10;
+
+/// What a search found in a stream's tables.
+#[derive(Debug, Clone, Default)]
+struct Found {
+    lacking: Vec<Lacking>,
+    /// Tables that are written to, and could not be compared.
+    undecided: Vec<String>,
+}
+
+/// What the loop knows of it.
+#[derive(Debug, Default)]
+pub(super) struct Searcher {
+    task: JoinSet<Result<Vec<(usize, Found)>, verify::Error>>,
+    /// What was counted when the last search began.
+    searched: Vec<(usize, i64)>,
+    again: Option<Instant>,
+    found: Option<Result<Vec<(usize, Found)>, String>>,
+}
+
+impl Database {
+    /// Tells of rows that the streams met and the destination lacks, and looks for them.
+    pub(super) fn keep_searching(&mut self) {
+        let searcher = &mut self.searcher;
+        while let Some(ended) = searcher.task.try_join_next() {
+            let found = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+            searcher.found = Some(found.map_err(|error| error.to_string()));
+            searcher.again = Some(Instant::now() + PAUSE);
+        }
+        let counted = self.watcher.missing();
+        if counted.is_empty() {
+            *searcher = Searcher::default();
+        } else if searcher.task.is_empty()
+            && searcher.again.is_none_or(|at| at <= Instant::now())
+            && (searcher.searched != counted || matches!(searcher.found, Some(Err(_))))
+        {
+            searcher.searched = counted.to_vec();
+            let (context, name, names) = (self.context.clone(), self.name.clone(), self.names.clone());
+            let streams: Vec<usize> = counted.iter().map(|(stream, _)| *stream).collect();
+            // One that was taken out of its stream is told of already.
+            let attached = self.watcher.attached();
+            searcher.task.spawn(async move { search(&context, &name, &names, &streams, &attached).await }.in_current_span());
+        }
+        let (context, name) = (&self.context, &self.name);
+        let findings = counted.iter().map(|(stream, count)| {
+            let found = match &self.searcher.found {
+                Some(Ok(found)) => Ok(found.iter().find(|(of, _)| of == stream).map(|(_, found)| found)),
+                Some(Err(error)) => Err(error.as_str()),
+                None => Ok(None),
+            };
+            finding(&context.mapping, name, self.names[*stream].subscription(), *count, found)
+        });
+        context.board.set_findings(name, "missing rows", findings.collect());
+    }
+}
+
+async fn search(
+    context: &Context,
+    database: &str,
+    names: &[Names],
+    streams: &[usize],
+    attached: &HashSet<(String, String)>,
+) -> Result<Vec<(usize, Found)>, verify::Error> {
+    let _seats = context.gentle.room.seats(1).await;
+    let pair = verify::Pair::open(&context.source, &context.destination, database).await?;
+    let mut all = Vec::new();
+    for stream in streams {
+        let names = std::slice::from_ref(&names[*stream]);
+        let mut tables = pair.carried(names).await?;
+        tables.retain(|table| attached.contains(&(table.schema.clone(), table.name.clone())));
+        let Comparison { different, undecided, .. } = pair.compare(names, tables.clone()).await?;
+        let mut found = Found::default();
+        for difference in different.iter().take(TABLES_LOOKED_INTO) {
+            found.lacking.push(pair.lacking(names, &difference.doubt).await?);
+        }
+        // Keys can be looked for while the rows change.
+        for table in tables.iter().filter(|table| undecided.contains(&table.label())).take(TABLES_LOOKED_INTO) {
+            let lacking = pair.lacking(names, table).await?;
+            if lacking.keys.is_empty() {
+                found.undecided.push(lacking.table);
+            } else {
+                found.lacking.push(lacking);
+            }
+        }
+        all.push((*stream, found));
+    }
+    Ok(all)
+}
+
+fn finding(mapping: &str, database: &str, subscription: &str, count: i64, found: Result<Option<&Found>, &str>) -> Finding {
+    let [mapping, quoted] = [mapping, database].map(|text| quote::literal(text).trim_start().to_owned());
+    let resync = |table: &str| {
+        let table = quote::literal(table);
+        format!("SELECT migrator.resync({mapping}, {quoted}, {})", table.trim_start())
+    };
+    let whole = format!("SELECT migrator.resync({mapping}, {quoted})");
+    let (severity, which, fix) = match found {
+        Ok(None) => (
+            Severity::Error,
+            "looking for their tables".to_owned(),
+            format!("wait until they are named, or copy all anew: {whole}"),
+        ),
+        Err(error) => (Severity::Error, format!("which they are could not be found: {error}"), format!("copy all anew: {whole}")),
+        Ok(Some(found)) if found.lacking.is_empty() && found.undecided.is_empty() => (
+            Severity::Warning,
+            "all tables of this stream have been compared since, and are equal: those rows are gone on the source as well"
+                .to_owned(),
+            format!("nothing; to be rid of the warning, copy any table of it anew, or all: {whole}"),
+        ),
+        Ok(Some(found)) => {
+            let mut which: Vec<String> = found.lacking.iter().map(Lacking::words).collect();
+            if !found.undecided.is_empty() {
+                which.push(format!("could not be compared while they are written to: {}", found.undecided.join(", ")));
+            }
+            let calls: Vec<String> = found.lacking.iter().map(|lacking| resync(&lacking.table)).collect();
+            let fix =
+                if calls.is_empty() { format!("copy all anew: {whole}") } else { format!("copy anew: {}", calls.join("; ")) };
+            (Severity::Error, which.join("; "), fix)
+        }
+    };
+    Finding {
+        severity,
+        database: database.to_owned(),
+        code: Code::RowsMissing,
+        object: format!("subscription {subscription}"),
+        reason: format!(
+            "{count} updates or deletes were of rows that the destination does not have: somebody has taken them away there; {which}"
+        ),
+        fix,
+        statement: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_and_key_are_named_with_the_cure() {
+        let lacking = Lacking { table: "odd.t".into(), columns: vec!["id".into()], keys: vec!["(5)".into()] };
+        let found = Found { lacking: vec![lacking], undecided: Vec::new() };
+        let told = finding("erp", "small", "s", 2, Ok(Some(&found)));
+        assert!(
+            told.reason.contains("2 updates or deletes") && told.reason.ends_with("odd.t lacks (id) = (5)"),
+            "{}",
+            told.reason
+        );
+        assert_eq!(told.fix, "copy anew: SELECT migrator.resync('erp', 'small', 'odd.t')");
+        assert_eq!(told.severity, Severity::Error);
+    }
+
+    #[test]
+    fn rows_that_are_gone_on_both_sides_are_no_error() {
+        assert_eq!(finding("erp", "small", "s", 1, Ok(Some(&Found::default()))).severity, Severity::Warning);
+        assert_eq!(finding("erp", "small", "s", 1, Ok(None)).severity, Severity::Error);
+    }
+}

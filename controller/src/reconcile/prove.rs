@@ -1,0 +1,135 @@
+//! Proving, while the stream is watched, that those tables are equal of which it may not have carried everything; so that whoever asks
+//! whether a switch is safe is not told so by mistake. The cutover proves it once more, when nobody writes.
+
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
+
+use super::database::{Database, Error};
+use crate::monitor::readiness::Proof;
+use crate::verify::{self, Comparison};
+
+/// They are compared again after this long …
+const EVERY: Duration = Duration::from_mins(1);
+/// … and after so many times as long as the last time took.
+const SHARE: u32 = 20;
+/// What was found different, or could not be compared, is looked at again after this long at least.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+type Compared = Result<Comparison, verify::Error>;
+
+/// What the loop knows of it.
+#[derive(Debug, Default)]
+pub(super) struct Prover {
+    /// The comparison that is under way.
+    task: JoinSet<Compared>,
+    due: Option<Instant>,
+}
+
+impl Prover {
+    /// The end of the comparison that is under way; never, if there is none.
+    pub async fn ended(&mut self) -> Compared {
+        match self.task.join_next().await {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Database {
+    /// Begins a comparison when one is due, and there is something to compare.
+    pub(super) async fn keep_proving(&mut self) -> Result<(), Error> {
+        if !self.prover.task.is_empty() || self.prover.due.is_some_and(|due| Instant::now() < due) {
+            return Ok(());
+        }
+        let (context, name, names) = (self.context.clone(), self.name.clone(), self.names.clone());
+        let source = self.source().await?;
+        let mut doubts = verify::doubts(source, &context.control, &context.mapping, &name, &names).await?;
+        // One that is not attached is copied first.
+        doubts.retain(|doubt| self.watcher.is_attached(&doubt.schema, &doubt.name));
+        if doubts.is_empty() {
+            self.note_comparison(&Ok(Comparison::default()));
+            return Ok(());
+        }
+        let compare = async move {
+            let _seat = context.gentle.room.seats(1).await;
+            verify::Pair::open(&context.source, &context.destination, &name).await?.compare(&names, doubts).await
+        };
+        self.prover.task.spawn(compare.in_current_span());
+        Ok(())
+    }
+
+    /// Tells what a comparison found.
+    pub(super) fn note_comparison(&mut self, compared: &Compared) {
+        let (context, name) = (self.context.clone(), self.name.clone());
+        let (proof, findings, pause) = match compared {
+            Ok(found) => {
+                let pause = if found.different.is_empty() { EVERY } else { AGAIN_AFTER };
+                let findings = found.different.iter().map(|d| d.finding(&context.mapping, &name)).collect();
+                (proof(found, &context.mapping, &name), findings, pause.max(Duration::from_secs_f64(found.seconds) * SHARE))
+            }
+            Err(error) => {
+                let fix = "mend what the message names: it is tried again by itself".to_owned();
+                (Proof { troubles: vec![error.to_string()], fix, ..Proof::default() }, Vec::new(), AGAIN_AFTER)
+            }
+        };
+        context.board.set_findings(&name, "proof", findings);
+        context.board.database(&name, |view| view.proof = Some(proof));
+        self.prover.due = Some(Instant::now() + pause);
+    }
+
+    /// Begins anew: what was found says nothing any more.
+    pub(super) fn forget_comparison(&mut self) {
+        self.prover = Prover::default();
+        self.context.board.set_findings(&self.name, "proof", Vec::new());
+        self.context.board.database(&self.name, |view| view.proof = None);
+    }
+}
+
+/// What a comparison says about a switch.
+fn proof(found: &Comparison, mapping: &str, database: &str) -> Proof {
+    let (equal, undecided) = (found.equal, found.undecided.len());
+    let detail = if equal + undecided + found.different.len() == 0 {
+        "the stream carries every change of every table".to_owned()
+    } else {
+        let undecided = if undecided == 0 {
+            String::new()
+        } else {
+            format!(", {undecided} could not be compared while they are written to ({})", found.undecided.join(", "))
+        };
+        format!(
+            "of tables whose changes are not all carried, {equal} are equal{undecided}; the block of a cutover is longer by about {:.1} s for \
+             comparing them once more",
+            found.seconds
+        )
+    };
+    Proof {
+        compared: true,
+        troubles: found.different.iter().map(verify::Difference::words).collect(),
+        fix: found.different.first().map(|d| d.fix(mapping, database)).unwrap_or_default(),
+        detail,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::{Difference, Doubt, Why};
+
+    #[test]
+    fn what_is_undecided_is_told_and_what_differs_is_cured() {
+        assert!(proof(&Comparison::default(), "m", "d").detail.starts_with("the stream carries every change"));
+        let busy = Comparison { equal: 2, undecided: vec!["a.busy".into()], seconds: 1.5, ..Comparison::default() };
+        let told = proof(&busy, "m", "d");
+        assert!(told.troubles.is_empty(), "the block decides");
+        assert!(
+            told.detail.contains("2 are equal, 1 could not") && told.detail.contains("a.busy") && told.detail.contains("1.5 s")
+        );
+        let doubt = Doubt { oid: 1, schema: "a".into(), name: "log".into(), why: Why::Rewritten };
+        let found = Comparison { different: vec![Difference { doubt, ours: 0, theirs: 9 }], ..Comparison::default() };
+        let told = proof(&found, "m", "d");
+        assert!(told.troubles[0].contains("a.log") && told.fix.contains("'a.log'"), "{told:?}");
+    }
+}

@@ -1,0 +1,325 @@
+//! Verification: that tables hold the same rows on both sides, as the servers themselves count and hash them.
+//!
+//! In: a database that streams. Out: for each table that is asked about whether it is equal, different, or could not be told. For now
+//! it is asked about the tables of which a stream may not have carried everything ([`doubts`]), which must be proved before a switch.
+//!
+//! # Layout
+//!
+//! - [`digest`] is a table's rows in two numbers.
+//! - [`lacking`] is which rows the destination does not have.
+//! - [`files`] remembers by which file of the source a table was copied: the trace that TRUNCATE leaves where it is not published.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use crate::copy::table;
+use crate::finding::{Code, Finding, Severity};
+use crate::postgres::{self, Endpoint, Lsn, Session, quote, retry};
+use crate::reconcile::watch::emit_marker;
+use crate::stream::slot::{self, Slot};
+use crate::stream::{self, Names, publication};
+
+pub mod digest;
+pub mod files;
+pub mod lacking;
+
+use digest::{Digest, Hash};
+
+/// Why there is no comparison.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A server can't be reached.
+    #[error(transparent)]
+    Connect(#[from] postgres::connect::Error),
+    /// A server refused.
+    #[error("comparing both sides: {doing}: {}", retry::message(.source))]
+    Statement {
+        /// What was being done.
+        doing: &'static str,
+        /// What the server said.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+}
+
+fn failed(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
+    move |source| Error::Statement { doing, source }
+}
+
+/// Why a table may not be equal although its stream is in step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Its updates, deletes and truncates are not carried.
+    InsertsOnly,
+    /// The stream met rows that the destination does not have.
+    RowsMissing,
+    /// It has got another file since it was copied, by TRUNCATE, which its source does not publish, or by being rewritten.
+    Rewritten,
+}
+
+/// A table that is to be proved equal.
+#[derive(Debug, Clone)]
+pub struct Doubt {
+    /// OID on the source.
+    pub oid: u32,
+    /// Schema.
+    pub schema: String,
+    /// Name.
+    pub name: String,
+    /// Why.
+    pub why: Why,
+}
+
+impl Doubt {
+    /// For people: `schema.name`.
+    pub fn label(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+}
+
+/// All tables that these streams carry.
+async fn carried(source: &Session, streams: &[Names]) -> Result<Vec<Doubt>, Error> {
+    let doing = "looking at the tables of a stream";
+    let published = publication::observe_all(source, streams).await.map_err(failed(doing))?;
+    let published = publication::tables(&published);
+    let tables = table::read(source).await.map_err(failed(doing))?;
+    let carried = tables.into_iter().filter(|table| published.contains(&table.oid));
+    Ok(carried.map(|t| Doubt { oid: t.oid, schema: t.schema, name: t.name, why: Why::RowsMissing }).collect())
+}
+
+/// Whether a database may ever have such tables.
+pub async fn may_doubt(source: &Session, streams: &[Names]) -> Result<bool, Error> {
+    let published = publication::observe_all(source, streams).await.map_err(failed("looking at the publications"))?;
+    Ok(files::matter(source) || published.iter().any(|p| p.has_inserts))
+}
+
+/// The tables of a database that are to be proved equal before a switch.
+pub async fn doubts(
+    source: &Session,
+    control: &Client,
+    mapping: &str,
+    database: &str,
+    streams: &[Names],
+) -> Result<Vec<Doubt>, Error> {
+    let inserts: Vec<String> = streams.iter().map(Names::inserts).collect();
+    let rows = source
+        .query(include_str!("tables.sql"), &[&stream::publications(streams), &inserts])
+        .await
+        .map_err(failed("looking for tables whose changes are not all carried"))?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let copied = if files::matter(source) {
+        files::known(control, mapping, database).await.map_err(failed("looking at the files that were copied"))?
+    } else {
+        files::Known::default()
+    };
+    let why = |oid, file, inserts_only| {
+        if inserts_only { Some(Why::InsertsOnly) } else { (!copied.has(oid, file)).then_some(Why::Rewritten) }
+    };
+    Ok(rows
+        .iter()
+        .filter_map(|row| {
+            let oid = row.get("oid");
+            let why = why(oid, row.get("file"), row.get("inserts_only"))?;
+            Some(Doubt { oid, schema: row.get("schema"), name: row.get("name"), why })
+        })
+        .collect())
+}
+
+/// A table that is not equal.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    /// Which.
+    pub doubt: Doubt,
+    /// Rows on the source.
+    pub ours: i64,
+    /// Rows on the destination.
+    pub theirs: i64,
+}
+
+impl Difference {
+    /// In words, with the table's name.
+    pub fn words(&self) -> String {
+        let why = match self.doubt.why {
+            Why::InsertsOnly => {
+                "it was updated, deleted from or truncated on the source, of which replica_identity = \"insert_only\" carries nothing"
+            }
+            Why::RowsMissing => "the stream met rows that the destination does not have",
+            Why::Rewritten => "it was truncated on the source, whose version does not publish that",
+        };
+        let count = if self.ours == self.theirs {
+            format!("{} rows on both sides, but not the same", self.ours)
+        } else {
+            format!("{} rows on the source, {} on the destination", self.ours, self.theirs)
+        };
+        format!("{} is not equal ({count}): {why}", self.doubt.label())
+    }
+
+    /// What cures it.
+    pub fn fix(&self, mapping: &str, database: &str) -> String {
+        let [mapping, database, table] =
+            [mapping, database, &self.doubt.label()].map(|text| quote::literal(text).trim_start().to_owned());
+        format!("copy it anew: SELECT migrator.resync({mapping}, {database}, {table})")
+    }
+
+    /// As a finding.
+    pub fn finding(&self, mapping: &str, database: &str) -> Finding {
+        Finding {
+            severity: Severity::Error,
+            database: database.to_owned(),
+            code: Code::NotEqual,
+            object: self.doubt.label(),
+            reason: self.words(),
+            fix: self.fix(mapping, database),
+            statement: None,
+        }
+    }
+}
+
+/// What a comparison found.
+#[derive(Debug, Clone, Default)]
+pub struct Comparison {
+    /// How many tables were equal.
+    pub equal: usize,
+    /// Those that are not.
+    pub different: Vec<Difference>,
+    /// Those that were being written to: never to be taken for equal.
+    pub undecided: Vec<String>,
+    /// How long reading all of them once took, on the slower side.
+    pub seconds: f64,
+}
+
+/// Waiting for the destination to apply what was there takes no longer than this.
+const MARKER_LIMIT: Duration = Duration::from_mins(1);
+
+/// A session on each side that compares.
+pub struct Pair {
+    source: Session,
+    destination: Session,
+    hash: Hash,
+}
+
+impl Pair {
+    /// Opens both.
+    pub async fn open(source: &Endpoint, destination: &Endpoint, database: &str) -> Result<Self, Error> {
+        let (source, destination) = tokio::try_join!(source.connect(database), destination.connect(database))?;
+        let preparing = failed("preparing");
+        let prepared = async {
+            tokio::try_join!(digest::prepare(&source), digest::prepare(&destination))?;
+            Hash::agree(&source, &destination).await
+        };
+        let hash = prepared.await.map_err(preparing)?;
+        Ok(Self { source, destination, hash })
+    }
+
+    /// All tables that these streams carry.
+    pub async fn carried(&self, streams: &[Names]) -> Result<Vec<Doubt>, Error> {
+        carried(&self.source, streams).await
+    }
+
+    async fn statement(&self, doubt: &Doubt) -> Result<String, Error> {
+        let columns = digest::columns(&self.source, doubt.oid).await.map_err(failed("looking at columns"))?;
+        Ok(self.hash.statement(&doubt.schema, &doubt.name, &columns))
+    }
+
+    async fn source(&self, statement: &str) -> Result<Digest, Error> {
+        digest::read(&self.source, statement).await.map_err(failed("reading the source"))
+    }
+
+    async fn destination(&self, statement: &str) -> Result<Digest, Error> {
+        digest::read(&self.destination, statement).await.map_err(failed("reading the destination"))
+    }
+
+    /// Compares while nobody writes, and everything is applied.
+    pub async fn compare_at_rest(&self, doubts: Vec<Doubt>) -> Result<Comparison, Error> {
+        let began = Instant::now();
+        let mut comparison = Comparison::default();
+        for doubt in doubts {
+            let statement = self.statement(&doubt).await?;
+            let (ours, theirs) = tokio::try_join!(self.source(&statement), self.destination(&statement))?;
+            comparison.note(doubt, &ours, &theirs);
+        }
+        comparison.seconds = began.elapsed().as_secs_f64();
+        Ok(comparison)
+    }
+
+    /// Compares while everybody writes: the source's rows, then, when all that was committed before has been applied, the destination's;
+    /// where they differ and the source's are still the same, the tables do.
+    pub async fn compare(&self, streams: &[Names], doubts: Vec<Doubt>) -> Result<Comparison, Error> {
+        let mut comparison = Comparison::default();
+        let (mut reading, mut reading_there) = (Duration::ZERO, Duration::ZERO);
+        let mut read = Vec::with_capacity(doubts.len());
+        for doubt in doubts {
+            let statement = self.statement(&doubt).await?;
+            let began = Instant::now();
+            let ours = self.source(&statement).await?;
+            reading += began.elapsed();
+            read.push((doubt, statement, ours));
+        }
+        if !self.has_caught_up(streams).await? {
+            comparison.undecided = read.iter().map(|(doubt, ..)| doubt.label()).collect();
+            return Ok(comparison);
+        }
+        for (doubt, statement, ours) in read {
+            let began = Instant::now();
+            let theirs = self.destination(&statement).await?;
+            reading_there += began.elapsed();
+            if theirs == ours || self.source(&statement).await? == ours {
+                comparison.note(doubt, &ours, &theirs);
+            } else {
+                comparison.undecided.push(doubt.label());
+            }
+        }
+        comparison.seconds = reading.max(reading_there).as_secs_f64();
+        Ok(comparison)
+    }
+
+    /// Waits until all that is committed now has been applied; false if that takes too long.
+    async fn has_caught_up(&self, streams: &[Names]) -> Result<bool, Error> {
+        let waiting = "waiting for the destination";
+        let marker: Lsn = emit_marker(&self.source, "compare").await.map_err(failed(waiting))?;
+        let began = Instant::now();
+        while began.elapsed() < MARKER_LIMIT {
+            let slots = slot::observe_all(&self.source, streams).await.map_err(failed(waiting))?;
+            if slots.iter().all(|slot| matches!(slot, Slot::Present { confirmed, .. } if *confirmed >= marker)) {
+                return Ok(true);
+            }
+            // Nobody will ever confirm anything by such a one.
+            if slots.iter().any(|slot| !matches!(slot, Slot::Present { .. })) {
+                return Ok(false);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(false)
+    }
+}
+
+impl Comparison {
+    fn note(&mut self, doubt: Doubt, ours: &Digest, theirs: &Digest) {
+        if ours == theirs {
+            self.equal += 1;
+        } else {
+            self.different.push(Difference { doubt, ours: ours.rows, theirs: theirs.rows });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn difference(ours: i64, theirs: i64) -> Difference {
+        let doubt = Doubt { oid: 1, schema: "app".into(), name: "log".into(), why: Why::InsertsOnly };
+        Difference { doubt, ours, theirs }
+    }
+
+    #[test]
+    fn what_differs_is_told_with_table_and_cure() {
+        let told = difference(7, 8).words();
+        assert!(told.contains("app.log") && told.contains("7 rows on the source, 8 on the destination"), "{told}");
+        assert!(difference(7, 7).words().contains("7 rows on both sides, but not the same"));
+        assert_eq!(difference(7, 8).fix("erp", "shop"), "copy it anew: SELECT migrator.resync('erp', 'shop', 'app.log')");
+    }
+}
