@@ -282,7 +282,7 @@ impl Watcher {
             view.believe_until = Some(Instant::now() + (context.tick * 3).max(Duration::from_secs(10)));
         });
         self.missing = workers.missing(subscriptions);
-        if let Some(stream) = self.failing_stream(&workers, subscriptions) {
+        if let Some(stream) = self.failing_stream(&workers, subscriptions, &slots) {
             return Ok(Outcome::Failing(stream));
         }
         Ok(Outcome::Same)
@@ -319,11 +319,17 @@ impl Watcher {
     }
 
     /// The first stream that does not get any further, by its number.
-    fn failing_stream(&mut self, workers: &Workers, subscriptions: &[u32]) -> Option<usize> {
+    fn failing_stream(&mut self, workers: &Workers, subscriptions: &[u32], slots: &[Slot]) -> Option<usize> {
         self.stuck.clear();
         for worker in &workers.0 {
-            if self.failing.entry(worker.subscription).or_default().note(worker.errors, worker.applied) {
-                self.stuck.extend(subscriptions.iter().position(|s| *s == worker.subscription));
+            let Some(stream) = subscriptions.iter().position(|s| *s == worker.subscription) else { continue };
+            // The origin moves with rows alone. A stream that has none is further than that, by what its slot has confirmed.
+            let at = match slots.get(stream) {
+                Some(Slot::Present { confirmed, .. }) => worker.applied.max(*confirmed),
+                _ => worker.applied,
+            };
+            if self.failing.entry(worker.subscription).or_default().note(worker.errors, at) {
+                self.stuck.push(stream);
             }
         }
         self.stuck.first().copied()
