@@ -135,7 +135,7 @@ impl DerefMut for Session {
 }
 
 /// A session is open within this time, or not at all.
-const OPEN_LIMIT: Duration = Duration::from_secs(45);
+pub(crate) const OPEN_LIMIT: Duration = Duration::from_secs(45);
 
 /// What holds in every session: names are always qualified, nothing of a role's or database's own settings cuts us short
 /// or changes how values print, and a server notices when we are gone.
