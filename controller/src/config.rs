@@ -375,10 +375,14 @@ fn is_plain_name(name: &str, longest: usize) -> bool {
 /// The mapping of the same source whose streams are named as this mapping is: with a number at the end, see
 /// [`crate::stream::Names`].
 fn taken_by<'a>(config: &Config, name: &'a str, mapping: &Mapping) -> Option<&'a str> {
-    let (other, number) = name.rsplit_once("_s")?;
+    let is_there = |other: &str| config.mappings.get(other).is_some_and(|m| m.source == mapping.source);
+    let stem = name.strip_suffix("_inserts").unwrap_or(name);
+    if stem != name && is_there(stem) {
+        return Some(stem);
+    }
+    let (other, number) = stem.rsplit_once("_s")?;
     let is_a_streams = (2..=MAX_STREAMS).any(|stream| number == stream.to_string());
-    let is_there = config.mappings.get(other).is_some_and(|m| m.source == mapping.source);
-    (is_a_streams && is_there).then_some(other)
+    (is_a_streams && is_there(other)).then_some(other)
 }
 
 fn validate(config: &Config) -> Result<(), Error> {
@@ -471,11 +475,19 @@ mod tests {
                 "{TWO}[mappings.erp]\nsource='a'\ndestination='b'\n[mappings.{other}]\nsource='{source}'\ndestination='{destination}'\n"
             ))
         };
-        let error = with("erp_s2", "a").expect_err("its publication would have the same name").to_string();
-        assert!(error.contains("mappings.erp_s2") && error.contains("mappings.erp,"), "{error}");
-        for (other, source) in
-            [("erp_s2", "b"), ("erp_s1", "a"), ("erp_s02", "a"), ("erp_s65", "a"), ("erp_2", "a"), ("crm_s2", "a")]
-        {
+        for other in ["erp_s2", "erp_inserts", "erp_s2_inserts"] {
+            let error = with(other, "a").expect_err("its publication would have the same name").to_string();
+            assert!(error.contains(&format!("mappings.{other}")) && error.contains("mappings.erp,"), "{error}");
+        }
+        for (other, source) in [
+            ("erp_s2", "b"),
+            ("erp_inserts", "b"),
+            ("erp_s1", "a"),
+            ("erp_s02", "a"),
+            ("erp_s65", "a"),
+            ("erp_2", "a"),
+            ("crm_s2", "a"),
+        ] {
             assert!(with(other, source).is_ok(), "{other} of {source}");
         }
     }

@@ -62,6 +62,35 @@ async fn what_stands_in_the_way_of_a_cutover_is_named_and_gone_when_it_is_mended
     Ok(())
 }
 
+/// What the source's administrators may do to its schema, how that is told, and how it is taken back.
+const CHANGES: [(&str, &str, &str); 4] = [
+    ("CREATE TABLE app.newcomer (id integer PRIMARY KEY)", "newcomer", "DROP TABLE app.newcomer"),
+    ("ALTER TABLE app.codes RENAME meaning TO sense", "sense", "ALTER TABLE app.codes RENAME sense TO meaning"),
+    ("ALTER TABLE app.limited ALTER v TYPE varchar(20)", "limited", "ALTER TABLE app.limited ALTER v TYPE varchar(10)"),
+    ("ALTER SCHEMA app RENAME TO application", "application", "ALTER SCHEMA application RENAME TO app"),
+];
+
+#[tokio::test]
+async fn a_change_of_the_schema_is_told_within_a_few_looks() -> Result<()> {
+    // A look a second; at every fifteenth all is compared in any case.
+    const SOON: Duration = Duration::from_secs(4);
+    let pair = Pair::start(17).await?;
+    SMALL.load(&pair.source, "small", 1).await?;
+    pair.source.run("small", "CREATE TABLE app.limited (id integer PRIMARY KEY, v varchar(10))").await?;
+    let mut controller = Controller::started(&pair.config().tick("1s"))?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    for (change, word, back) in CHANGES {
+        pair.source.run("small", change).await?;
+        controller.wait_for(&pair.destination, &blocked_by(&["small", word]), SOON).await?;
+        pair.source.run("small", back).await?;
+        controller.wait_until_ready(&pair.destination, MAPPING, SOON).await?;
+    }
+    // Also on the other side.
+    pair.destination.run("small", "ALTER TABLE app.codes RENAME meaning TO sense").await?;
+    controller.wait_for(&pair.destination, &blocked_by(&["small", "sense"]), SOON).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_way_by_hand_works_as_its_instructions_say() -> Result<()> {
     let pair = Pair::start(14).await?;

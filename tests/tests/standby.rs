@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use pg_migrator_tests::cluster::rows;
 use pg_migrator_tests::controller::{CONTROL, Mapping};
-use pg_migrator_tests::databases::{SHOP, SMALL};
+use pg_migrator_tests::databases::{SHOP, SMALL, megabytes};
 use pg_migrator_tests::pair::{MAPPING, READY_LIMIT, drained};
 use pg_migrator_tests::{Cluster, ConfigFile, Controller, Error, Pair, Result, compare};
 
@@ -138,4 +138,20 @@ async fn a_standby_that_fails_in_the_middle_of_a_copy_is_replaced_by_the_source(
     writers.stop().await?;
     drained(&pair.source).await?;
     compare::equal(&pair.source, &pair.destination, "shop").await.map(drop)
+}
+
+#[tokio::test]
+async fn a_copy_that_takes_long_is_read_from_the_standby_to_its_end() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    let standby = pair.source.standby(&FEEDBACK).await?;
+    pair.source.run("postgres", "CREATE DATABASE long").await?;
+    // At the rate below they take half a minute: longer than it takes to give a session up that its server does not know.
+    megabytes(&pair.source, "long", 30).await?;
+    let mut controller = Controller::started(&config(&pair, &standby, "rate_limit = \"1MB\""))?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    assert_eq!(passes(&controller)?, 1, "in one pass");
+    let found = "SELECT count(*) FROM migrator.findings WHERE code = 'standby_not_used'";
+    assert_eq!(pair.destination.value(CONTROL, found).await?, "0");
+    drained(&pair.source).await?;
+    compare::equal(&pair.source, &pair.destination, "long").await.map(drop)
 }

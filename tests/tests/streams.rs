@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pg_migrator_tests::controller::{CONTROL, Mapping};
-use pg_migrator_tests::databases::{SHOP, WEIRD};
+use pg_migrator_tests::databases::{SHOP, SMALL, WEIRD};
 use pg_migrator_tests::pair::{MAPPING, READY_LIMIT, drained};
 use pg_migrator_tests::{ConfigFile, Controller, Pair, Result, compare};
 
@@ -31,7 +31,7 @@ async fn four_streams_a_database_are_exact_through_kills_and_leave_nothing() -> 
         "SELECT bool_or(subenabled) FROM pg_subscription",
     ] {
         controller.start()?;
-        await_in_shop(&pair, moment).await?;
+        await_in(&pair, "shop", moment).await?;
         controller.kill()?;
     }
     // Another number in the configuration changes nothing for databases that have theirs.
@@ -77,9 +77,10 @@ async fn four_streams_a_database_are_exact_through_kills_and_leave_nothing() -> 
     Ok(())
 }
 
-async fn await_in_shop(pair: &Pair, condition: &str) -> Result<()> {
+/// Waits until a query on the destination gives true; the database may not be there yet.
+async fn await_in(pair: &Pair, database: &str, condition: &str) -> Result<()> {
     let begun = std::time::Instant::now();
-    while !pair.destination.value("shop", condition).await.is_ok_and(|answer| answer == "t") {
+    while !pair.destination.value(database, condition).await.is_ok_and(|answer| answer == "t") {
         assert!(begun.elapsed() < READY_LIMIT, "never came: {condition}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -128,4 +129,133 @@ async fn a_truncate_that_only_one_of_two_streams_could_carry_costs_one_table_alo
     drained(source).await?;
     compare::equal(source, destination, "two").await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_follows_the_source_while_the_tables_of_another_are_still_being_copied() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    let (source, destination) = (&pair.source, &pair.destination);
+    source.run("postgres", "CREATE DATABASE uneven").await?;
+    // At the rate below the large one takes about eight seconds.
+    let tables = "CREATE TABLE little (id integer PRIMARY KEY, t text); CREATE INDEX ON little (t);
+                  CREATE TABLE large (id integer PRIMARY KEY, t text);
+                  INSERT INTO little SELECT i, md5(i::text) FROM generate_series(1, 100) i;
+                  INSERT INTO large SELECT i, repeat(md5(i::text), 32) FROM generate_series(1, 16000) i";
+    source.run("uneven", tables).await?;
+    let mapping = Mapping::new(MAPPING, "erp_old", "erp_new").line("streams = 2\nrate_limit = \"2MB\"\nsplit_above = 1000000000");
+    let mut controller = Controller::started(&pair.instances().mapping(&mapping))?;
+    let copying = "NOT EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = 'large'::regclass)
+                   AND EXISTS (SELECT FROM pg_stat_progress_copy WHERE relid = 'large'::regclass)";
+    let runs = "EXISTS (SELECT FROM pg_stat_subscription w JOIN pg_subscription_rel r ON r.srsubid = w.subid
+                        WHERE w.pid IS NOT NULL AND r.srrelid = 'little'::regclass)";
+    await_in(&pair, "uneven", &format!("SELECT {runs} AND {copying}")).await?;
+    // It begins with all that its tables have on the source.
+    let built = "SELECT count(*) FROM pg_index WHERE indrelid = 'little'::regclass";
+    assert_eq!(destination.value("uneven", built).await?, "2");
+    source
+        .run(
+            "uneven",
+            "INSERT INTO little VALUES (1000, 'meanwhile'); UPDATE little SET t = 'changed' WHERE id = 7;
+             UPDATE large SET t = 'changed' WHERE id % 100 = 0; DELETE FROM large WHERE id % 1000 = 1",
+        )
+        .await?;
+    let followed = "(SELECT count(*) = 2 FROM little WHERE t IN ('meanwhile', 'changed'))";
+    await_in(&pair, "uneven", &format!("SELECT {followed}")).await?;
+    assert_eq!(destination.value("uneven", &format!("SELECT {copying}")).await?, "t", "the other one was to be still under way");
+    // What the first stream has applied, the source need not keep for it any more.
+    let confirmed = "SELECT count(*) FROM pg_replication_slots s WHERE NOT temporary AND active AND confirmed_flush_lsn >
+                     (SELECT min(confirmed_flush_lsn) FROM pg_replication_slots WHERE NOT temporary AND NOT active)";
+    assert_eq!(source.value("postgres", confirmed).await?, "1");
+    assert_eq!(destination.value(CONTROL, "SELECT migrator.cutover_ready('erp')").await?, "f");
+
+    controller.wait_until_ready(destination, MAPPING, READY_LIMIT).await?;
+    drained(source).await?;
+    compare::equal(source, destination, "uneven").await.map(drop)
+}
+
+#[tokio::test]
+async fn a_stream_whose_slot_is_gone_is_copied_again_alone() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    let (source, destination) = (&pair.source, &pair.destination);
+    SMALL.load(source, "small", 1).await?;
+    let writers = SMALL.write(source, "small", 1, Duration::from_millis(20)).await?;
+    let mut controller = Controller::started(&config(&pair, 2))?;
+    controller.wait_until_ready(destination, MAPPING, READY_LIMIT).await?;
+
+    // The walsender's slot is free for a moment when it is ended.
+    let gone = "SELECT NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name LIKE '%\\_s2')";
+    let end = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name LIKE '%\\_s2' AND active";
+    let drop_it = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name LIKE '%\\_s2'";
+    for attempt in 0.. {
+        source.run("postgres", end).await?;
+        // It may be in use again already.
+        let _ = source.run("postgres", drop_it).await;
+        if source.value("postgres", gone).await? == "t" {
+            break;
+        }
+        assert!(attempt < 500, "the slot could not be dropped");
+    }
+    let told = "EXISTS (SELECT FROM migrator.findings WHERE resolved_at IS NULL AND code = 'slot_gone' AND object LIKE '%\\_s2'
+                               AND fix LIKE '%this stream''s tables again, while the others go on%migrator.resync(''erp'', ''small'')%')
+                AND (SELECT status = 'problematic' FROM migrator.databases)";
+    controller.wait_for(destination, told, READY_LIMIT).await?;
+
+    // What the lost stream carries is missed, what the other one carries arrives.
+    let tables = |second: bool| {
+        let is = if second { "LIKE" } else { "NOT LIKE" };
+        format!(
+            "SELECT string_agg(r.srrelid::regclass || ' ' || pg_relation_filenode(r.srrelid), ', ' ORDER BY r.srrelid::regclass::text)
+             FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid WHERE s.subname {is} '%\\_s2'"
+        )
+    };
+    let (kept, lost) = (destination.value("small", &tables(false)).await?, destination.value("small", &tables(true)).await?);
+    let marker = "SELECT pg_logical_emit_message(false, 'scenario', 'after the loss')";
+    let position = source.value("small", marker).await?;
+    let goes_on = format!("SELECT bool_and(confirmed_flush_lsn >= '{position}') FROM pg_replication_slots WHERE NOT temporary");
+    let begun = std::time::Instant::now();
+    while source.value("postgres", &goes_on).await? != "t" {
+        assert!(begun.elapsed() < READY_LIMIT, "the other stream stands still: {}", controller.report(destination).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let worker = "SELECT pid FROM pg_stat_subscription w JOIN pg_subscription s ON s.oid = w.subid
+                  WHERE w.pid IS NOT NULL AND s.subname NOT LIKE '%\\_s2'";
+    let working = destination.value("small", worker).await?;
+
+    controller.must(&["resync", MAPPING, "small"]).await?;
+    controller.wait_until_ready(destination, MAPPING, READY_LIMIT).await?;
+    assert_eq!(destination.value("small", &tables(false)).await?, kept, "tables of the other stream were copied as well");
+    assert_ne!(destination.value("small", &tables(true)).await?, lost, "what was missed has not been copied again");
+    assert_eq!(destination.value("small", worker).await?, working, "the other stream was stopped");
+    writers.stop().await?;
+    drained(source).await?;
+    compare::equal(source, destination, "small").await.map(drop)
+}
+
+#[tokio::test]
+async fn a_table_that_is_missing_on_the_destination_holds_its_own_stream_alone() -> Result<()> {
+    let pair = Pair::start(16).await?;
+    let (source, destination) = (&pair.source, &pair.destination);
+    source.run("postgres", "CREATE DATABASE two").await?;
+    let tables = "CREATE TABLE one (id integer PRIMARY KEY, v text); CREATE TABLE other (id integer PRIMARY KEY, v text);
+                  INSERT INTO one SELECT i, md5(i::text) FROM generate_series(1, 1000) i;
+                  INSERT INTO other SELECT i, md5(i::text) FROM generate_series(1, 1000) i";
+    source.run("two", tables).await?;
+    let mut controller = Controller::started(&config(&pair, 2))?;
+    controller.wait_until_ready(destination, MAPPING, READY_LIMIT).await?;
+
+    destination.run("two", "DROP TABLE one").await?;
+    source.run("two", "INSERT INTO one VALUES (2000, 'held'); INSERT INTO other VALUES (2000, 'arrives')").await?;
+    let told = "EXISTS (SELECT FROM migrator.findings WHERE resolved_at IS NULL AND severity = 'error' AND object || reason LIKE '%public.one%'
+                               AND fix LIKE '%make the table on the destination again%')
+                AND (SELECT status = 'problematic' FROM migrator.databases) AND NOT migrator.cutover_ready('erp')";
+    controller.wait_for(destination, told, READY_LIMIT).await?;
+    await_in(&pair, "two", "SELECT count(*) = 1 FROM other WHERE id = 2000").await?;
+    source.run("two", "UPDATE other SET v = 'later' WHERE id = 2000").await?;
+    await_in(&pair, "two", "SELECT v = 'later' FROM other WHERE id = 2000").await?;
+
+    destination.run("two", "CREATE TABLE one (id integer PRIMARY KEY, v text)").await?;
+    controller.must(&["resync", MAPPING, "two.public.one"]).await?;
+    controller.wait_until_ready(destination, MAPPING, READY_LIMIT).await?;
+    drained(source).await?;
+    compare::equal(source, destination, "two").await.map(drop)
 }

@@ -163,7 +163,8 @@ pub async fn run(
     for _ in 0..workers {
         let (opened, is_open) = oneshot::channel();
         let (queue, may_work) = oneshot::channel();
-        let reader = open_reader(snapshot.reader.clone(), settings.source_database.clone(), snapshot.name.clone());
+        let endpoint = snapshot.reader.clone();
+        let reader = open_reader(endpoint.clone(), settings.source_database.clone(), snapshot.name.clone());
         let (settings, lsn, events, stop) = (settings.clone(), snapshot.lsn, events.clone(), stop.clone());
         let work = async move {
             let reader = reader.await?;
@@ -172,7 +173,7 @@ pub async fn run(
             // Whoever waits is gone when another worker can't begin.
             let _ = opened.send(block_size);
             match may_work.await {
-                Ok(queue) => Worker { settings, lsn, began, queue, events, stop }.run(reader).await,
+                Ok(queue) => Worker { settings, reader: endpoint, lsn, began, queue, events, stop }.run(reader).await,
                 Err(_) => Ok(()),
             }
         };

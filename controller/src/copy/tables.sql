@@ -1,6 +1,6 @@
 -- The tables that hold rows which logical replication carries: ordinary tables and leaf partitions, permanent, not an
 -- extension's own. Runs on every version from 10 on, in psql as it stands.
--- attgenerated came with 12: read through to_jsonb, which gives null where a column is not there.
+-- attgenerated came with 12. Where pg_attribute has no such column, the name means the one of "before_12": the nearest of that name counts.
 WITH RECURSIVE used AS (
     SELECT DISTINCT g.atttypid AS oid
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute g ON g.attrelid = c.oid
@@ -30,6 +30,11 @@ WITH RECURSIVE used AS (
                          AND (o.opcintype = t.oid
                               OR o.opcintype IN (SELECT k.casttarget FROM pg_catalog.pg_cast k
                                                   WHERE k.castsource = t.oid AND k.castmethod = 'b')))
+), locked AS (
+    -- Relations that somebody has for himself, or waits to have: to ask for their size would be to wait in line behind him.
+    SELECT l.relation AS oid FROM pg_catalog.pg_locks l
+    WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+      AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
 ), generated AS (
     SELECT g.attrelid, g.attnum, g.attname::text FROM pg_catalog.pg_attribute g
     WHERE g.attrelid >= 16384 AND g.atthasdef AND pg_catalog.to_jsonb(g) ->> 'attgenerated' <> ''
@@ -45,7 +50,10 @@ SELECT c.oid,
        n.nspname                                     AS schema,
        c.relname                                     AS name,
        pg_catalog.pg_get_userbyid(c.relowner)        AS owner,
-       pg_catalog.pg_relation_size(c.oid)            AS bytes,
+       -- As of the last VACUUM or ANALYZE where the size can't be asked for.
+       CASE WHEN c.oid IN (SELECT l.oid FROM locked l) THEN c.relpages::bigint * pg_catalog.current_setting('block_size')::bigint
+            -- None for a table that has been dropped meanwhile.
+            ELSE COALESCE(pg_catalog.pg_relation_size(c.oid), 0) END AS bytes,
        c.relreplident::text                          AS replica_identity,
        (SELECT count(*) FROM pg_catalog.pg_index i
          WHERE i.indrelid = c.oid AND i.indisvalid)  AS index_count,
@@ -76,10 +84,10 @@ CROSS JOIN LATERAL (
                     '{}') AS incomparable,
            COALESCE(string_agg(t.attname || ' ' || pg_catalog.format_type(t.atttypid, t.atttypmod)
                                || CASE WHEN t.generated <> '' THEN ' generated' ELSE '' END, ', ' ORDER BY t.attname::text COLLATE "C"), '') AS fingerprint
-    FROM (SELECT g.attname, g.attnum, g.atttypid, g.atttypmod,
-                 COALESCE(pg_catalog.to_jsonb(g) ->> 'attgenerated', '') AS generated
-          FROM pg_catalog.pg_attribute g
-          WHERE g.attrelid = c.oid AND g.attnum > 0 AND NOT g.attisdropped) t
+    FROM (SELECT ''::"char" AS attgenerated) before_12
+    CROSS JOIN LATERAL (SELECT g.attname, g.attnum, g.atttypid, g.atttypmod, attgenerated::text AS generated
+                        FROM pg_catalog.pg_attribute g
+                        WHERE g.attrelid = c.oid AND g.attnum > 0 AND NOT g.attisdropped) t
 ) a
 WHERE c.relkind = 'r'
   AND c.relpersistence = 'p'

@@ -16,12 +16,14 @@ use super::table::Table;
 use super::together;
 use crate::gentle::rate::Limiter;
 use crate::postgres::attend::{Attended, attend};
-use crate::postgres::{Lsn, Session, quote, refusal, retry};
+use crate::postgres::{Endpoint, Lsn, Session, quote, refusal, retry};
 use crate::provision::statistics;
 
 /// What a worker shares with the others of its pass.
 pub(super) struct Worker {
     pub settings: Settings,
+    /// Where rows are read: the source, or a standby of it.
+    pub reader: Endpoint,
     pub lsn: Lsn,
     pub began: Instant,
     pub queue: Arc<Mutex<Queue>>,
@@ -110,10 +112,8 @@ impl Worker {
             referenced(&writer).await.map_err(|source| Error::Session { doing: "looking for foreign keys", source })?;
         let mut sessions = Sessions { reader, writer, statistics, referenced, one_by_one: Vec::new() };
         loop {
-            let attended = [
-                Attended::new(&self.settings.source, &sessions.reader),
-                Attended::new(&self.settings.destination, &sessions.writer),
-            ];
+            let attended =
+                [Attended::new(&self.reader, &sessions.reader), Attended::new(&self.settings.destination, &sessions.writer)];
             let activity = Activity::default();
             match attend(&attended, || activity.seen(), self.work(&mut sessions, &activity))
                 .await

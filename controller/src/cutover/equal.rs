@@ -7,7 +7,8 @@ use futures_util::future::try_join_all;
 use super::{Candidate, Completion, Error, failed};
 use crate::copy::table;
 use crate::ledger;
-use crate::reconcile::{Context, watch};
+use crate::monitor::drift;
+use crate::reconcile::Context;
 use crate::stream::subscription::{self, TableState};
 use crate::stream::{Names, options, publication};
 use crate::verify::{self, Comparison, Difference, Doubt};
@@ -36,7 +37,7 @@ pub(super) async fn still(context: &Context, candidate: &Candidate) -> Result<()
     let ours = table::read(&candidate.source).await.map_err(failed(looking, candidate))?;
     let theirs = table::read(&candidate.destination).await.map_err(failed(looking, candidate))?;
     let published = publication::observe_all(&candidate.source, &candidate.names).await.map_err(failed(looking, candidate))?;
-    let differences = watch::drift(&ours, &theirs, &states, &publication::tables(&published));
+    let differences = drift::differences(&ours, &theirs, &states, &publication::tables(&published));
     if differences.is_empty() {
         tracing::debug!(mapping = context.mapping, database = candidate.name, "still equal");
         return Ok(());

@@ -364,13 +364,13 @@ codes! {
             => "Give the mapping another name, or drop the slot if nobody needs it.";
         SlotLost "slot_lost" [Error]:
             "The source has discarded WAL that the stream still needed."
-            => "Give the source more room for WAL, then copy the database again: migrator.resync.";
+            => "Give the source more room for WAL, then copy the database again, of several streams this one's tables: migrator.resync.";
         SlotGone "slot_gone" [Error]:
             "The stream's slot is no longer on the source."
-            => "Copy the database again: migrator.resync.";
+            => "Copy the database again, of several streams this one's tables: migrator.resync.";
         SlotDropped "slot_dropped" [Error]:
             "The stream's slot was dropped to protect the source, which kept too much WAL for it (wal_guard = \"drop_slot\")."
-            => "When there is room for more WAL, copy the database again: migrator.resync.";
+            => "When there is room for more WAL, copy the database again, of several streams this one's tables: migrator.resync.";
         WalLimitNear "wal_limit_near" [Warning]:
             "The WAL that the source keeps for a stream comes near its limit, or soon will."
             => "See to it that the stream catches up, or give it more room: max_slot_wal_keep_size, wal_limit.";

@@ -350,6 +350,14 @@ pub struct View {
     pub epoch: u64,
 }
 
+impl View {
+    /// How many databases do not stream yet.
+    pub fn being_filled(&self) -> usize {
+        let filled = [Phase::Pending, Phase::Schema, Phase::Connecting, Phase::Copying, Phase::Building];
+        self.databases.values().filter(|database| filled.contains(&database.phase)).count()
+    }
+}
+
 /// A [`View`] that the tasks of a mapping share. Locked for moments only, never over an await.
 #[derive(Debug, Clone, Default)]
 pub struct Board(Arc<Mutex<View>>);
@@ -360,9 +368,20 @@ impl Board {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Works on one database's view.
+    /// Shows a database, from its beginning. What was established of it before says nothing any more.
+    pub fn begin_database(&self, name: &str) {
+        let mut view = self.lock();
+        let database = view.databases.entry(name.to_owned()).or_default();
+        database.phase = Phase::Pending;
+        database.checks.clear();
+    }
+
+    /// Works on one database's view. One that is not shown, since it never began or is gone, has an empty one, which nobody keeps.
     pub fn database<T>(&self, name: &str, work: impl FnOnce(&mut DatabaseView) -> T) -> T {
-        work(self.lock().databases.entry(name.to_owned()).or_default())
+        match self.lock().databases.get_mut(name) {
+            Some(view) => work(view),
+            None => work(&mut DatabaseView::default()),
+        }
     }
 
     /// Sets a database's phase, and says so if it is another one. It waits for nothing.
@@ -373,7 +392,7 @@ impl Board {
     /// Sets a database's phase and what it waits for, and says so if they are others.
     pub fn set_phase_waiting(&self, database: &str, phase: Phase, waiting_for: Option<String>) {
         let mut view = self.lock();
-        let entry = view.databases.entry(database.to_owned()).or_default();
+        let Some(entry) = view.databases.get_mut(database) else { return };
         if let Some(what) = waiting_for.as_ref().filter(|what| entry.waiting_for.as_ref() != Some(what)) {
             tracing::info!("waiting for {what}");
         }
@@ -443,6 +462,20 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_of_a_database_that_is_gone_does_not_bring_it_back() {
+        let board = Board::default();
+        board.begin_database("there");
+        board.set_waiting("there", Some("its turn".to_owned()));
+        board.lock().databases.clear();
+        board.set_phase("there", Phase::Copying);
+        board.set_findings("there", "step", Vec::new());
+        board.database("there", |view| view.statements_done += 1);
+        assert!(board.lock().databases.is_empty());
+        board.begin_database("there");
+        assert_eq!(board.database("there", |view| view.waiting_for.clone()), None);
+    }
 
     #[test]
     fn a_table_is_shown_again_when_it_looks_otherwise_and_in_a_new_epoch() {

@@ -2,6 +2,7 @@
 //! database's projection, written by [`projection`] alone; [`readiness`] decides when a switch is safe.
 
 pub mod board;
+pub mod drift;
 pub mod failing;
 pub mod lag;
 pub mod projection;

@@ -6,14 +6,17 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use tokio::time::{Instant, MissedTickBehavior};
+
 use super::{Endpoint, Session};
 
 /// How often the server is asked.
-const LOOK_EVERY: Duration = Duration::from_secs(12);
-/// So many looks in a row must find nobody at work: noticed within a minute, and no short pause taken for it.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// So many looks in a row must find nobody at work: noticed within a minute (four times the pause, and the time that the last look takes),
+/// and no short pause taken for it.
 const LOOKS: u32 = 4;
 /// A look that takes longer tells nothing.
-const LOOK_LIMIT: Duration = Duration::from_secs(10);
+const LOOK_LIMIT: Duration = Duration::from_secs(8);
 
 /// A session that something long is done over.
 #[derive(Debug, Clone)]
@@ -80,8 +83,11 @@ pub async fn attend<T>(sessions: &[Attended], moved: impl Fn() -> u64, work: imp
     let mut work = pin!(work);
     let observer = async {
         let mut silence = Silence::default();
+        // What a look takes does not put off the next one. After a standstill of our own there is still a pause between two looks.
+        let mut looks = tokio::time::interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            looks.tick().await;
             match tokio::time::timeout(LOOK_LIMIT, look(sessions)).await {
                 Ok(Ok(found)) => {
                     if silence.note(found, moved()) {

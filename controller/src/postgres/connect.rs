@@ -137,6 +137,12 @@ impl DerefMut for Session {
 /// A session is open within this time, or not at all.
 pub(crate) const OPEN_LIMIT: Duration = Duration::from_secs(45);
 
+/// After how many seconds of silence a peer is asked whether it is there, how often it is asked again, and how often in all. On Linux the
+/// limit below decides instead of the last number, where it is set.
+const KEEPALIVES: (u64, u64, u32) = (15, 5, 6);
+/// Seconds after which a connection is given up whose peer acknowledges nothing, neither data nor questions.
+const UNACKNOWLEDGED: u64 = 45;
+
 /// What holds in every session: names are always qualified, nothing of a role's or database's own settings cuts us short
 /// or changes how values print, and a server notices when we are gone.
 const SESSION: &str = "
@@ -145,9 +151,6 @@ const SESSION: &str = "
     SET statement_timeout = 0;
     SET lock_timeout = 0;
     SET idle_in_transaction_session_timeout = 0;
-    SET tcp_keepalives_idle = 20;
-    SET tcp_keepalives_interval = 10;
-    SET tcp_keepalives_count = 3;
     SET default_transaction_read_only = off;
     SET default_transaction_isolation = 'read committed';
     SET row_security = off;
@@ -208,13 +211,16 @@ impl Endpoint {
             None => self.open_raw(database, notified).await?,
         };
         let version = client.version;
-        let mut setup = SESSION.to_owned();
+        let (idle, interval, count) = KEEPALIVES;
+        let mut setup = format!(
+            "{SESSION} SET tcp_keepalives_idle = {idle}; SET tcp_keepalives_interval = {interval}; SET tcp_keepalives_count = {count};"
+        );
         if version.at_least(11) {
             // Catalog queries over many tables look costly to the planner: compiling them takes longer than running them.
             setup.push_str("SET jit = off;");
         }
         if version.at_least(12) {
-            setup.push_str("SET tcp_user_timeout = '60s';");
+            setup.extend(["SET tcp_user_timeout = '", &UNACKNOWLEDGED.to_string(), "s';"]);
         }
         if version.at_least(14) {
             setup.push_str("SET client_connection_check_interval = '5s';");
@@ -303,6 +309,7 @@ impl Endpoint {
     }
 
     fn driver_config(&self, database: &str) -> tokio_postgres::Config {
+        let (idle, interval, count) = KEEPALIVES;
         let mut config = tokio_postgres::Config::new();
         config
             .host(&self.instance.host)
@@ -312,10 +319,10 @@ impl Endpoint {
             .application_name(&self.application_name)
             .connect_timeout(Duration::from_secs(10))
             // A connection that is half open is noticed within a minute.
-            .keepalives_idle(Duration::from_secs(20))
-            .keepalives_interval(Duration::from_secs(10))
-            .keepalives_retries(3)
-            .tcp_user_timeout(Duration::from_mins(1));
+            .keepalives_idle(Duration::from_secs(idle))
+            .keepalives_interval(Duration::from_secs(interval))
+            .keepalives_retries(count)
+            .tcp_user_timeout(Duration::from_secs(UNACKNOWLEDGED));
         if let Some(password) = &self.instance.password {
             config.password(password.expose_secret());
         }
@@ -326,6 +333,7 @@ impl Endpoint {
     /// into statements only in sessions made by [`Endpoint::connect_quiet`], and is never logged.
     pub fn conninfo(&self, database: &str, application_name: &str) -> secrecy::SecretString {
         let seen = &self.instance.from_destination;
+        let (idle, interval, count) = KEEPALIVES;
         let mut parts = vec![
             ("host", seen.host.clone().unwrap_or_else(|| self.instance.host.clone())),
             ("port", seen.port.unwrap_or(self.instance.port).to_string()),
@@ -334,11 +342,11 @@ impl Endpoint {
             ("application_name", application_name.to_owned()),
             ("sslmode", tls::effective_mode(&self.instance).as_str().to_owned()),
             ("connect_timeout", "10".to_owned()),
-            ("keepalives_idle", "20".to_owned()),
-            ("keepalives_interval", "10".to_owned()),
-            ("keepalives_count", "3".to_owned()),
+            ("keepalives_idle", idle.to_string()),
+            ("keepalives_interval", interval.to_string()),
+            ("keepalives_count", count.to_string()),
             // Milliseconds. Keepalives alone do not end a connection on which data waits to be acknowledged.
-            ("tcp_user_timeout", "60000".to_owned()),
+            ("tcp_user_timeout", (UNACKNOWLEDGED * 1000).to_string()),
         ];
         let rootcert = seen.sslrootcert.clone().or_else(|| self.instance.sslrootcert.as_ref().map(|p| p.display().to_string()));
         if let Some(file) = rootcert {
@@ -427,6 +435,15 @@ fn parse_version(text: &str) -> ServerVersion {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_that_is_gone_is_noticed_within_a_minute() {
+        let (idle, interval, count) = KEEPALIVES;
+        assert!(idle + interval * u64::from(count) <= 60, "by keepalives alone");
+        // Linux looks at the limit whenever it asks: at worst just before it is over.
+        assert!(UNACKNOWLEDGED + interval <= 60);
+        assert!(idle < UNACKNOWLEDGED, "it is given up only after it was asked");
+    }
 
     #[test]
     fn versions_are_read_as_servers_report_them() {

@@ -73,6 +73,10 @@ pub struct Queue {
     running: Vec<Kind>,
     batches: bool,
     copy_over: bool,
+    /// How many statements of each table are not finished.
+    open: HashMap<u32, usize>,
+    /// Tables that have become whole since somebody asked.
+    whole: Vec<u32>,
 }
 
 impl Queue {
@@ -102,13 +106,18 @@ impl Queue {
             running: Vec::new(),
             batches,
             copy_over: false,
+            open: HashMap::new(),
+            whole: Vec::new(),
         };
         let ours: Vec<usize> = selected.into_iter().filter(|i| !finished.contains(i)).collect();
         for &i in &ours {
             // One for its table, or for the end of all copies.
             queue.blockers[i] = Some(1);
             match statements[i].table {
-                Some(table) => queue.by_table.entry(table).or_default().push(i),
+                Some(table) => {
+                    queue.by_table.entry(table).or_default().push(i);
+                    *queue.open.entry(table).or_default() += 1;
+                }
                 None => queue.after_copy.push(i),
             }
         }
@@ -164,7 +173,10 @@ impl Queue {
     pub fn note(&mut self, signal: &Signal) {
         let freed = match signal {
             Signal::TableCopied { table, bytes } => {
-                self.bytes.insert(*table, *bytes);
+                let is_new = self.bytes.insert(*table, *bytes).is_none();
+                if is_new && !self.open.contains_key(table) {
+                    self.whole.push(*table);
+                }
                 self.by_table.remove(table).unwrap_or_default()
             }
             Signal::CopyOver => {
@@ -185,6 +197,18 @@ impl Queue {
     /// Whether everything was taken.
     pub fn is_empty(&self) -> bool {
         self.waiting == 0
+    }
+
+    /// Whether there is something to be taken now.
+    pub fn has_work(&self) -> bool {
+        let none_of_its_own =
+            self.heavy.is_empty() && self.tables.is_empty() && (self.global.is_empty() || self.batches && self.global_runs);
+        !none_of_its_own || !self.early.is_empty() && !self.is_at_end()
+    }
+
+    /// The tables whose rows are there and of whose statements none is left to be executed, each told once.
+    pub fn take_whole(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.whole)
     }
 
     fn unblock(&mut self, i: usize) {
@@ -270,9 +294,14 @@ impl Queue {
         self.waiting > 0 && self.early.peek().is_some_and(|(weight, _)| *weight > heaviest)
     }
 
-    /// Takes something early, as long as others have something to do: when they are done, the stream is not to wait for more.
+    /// Whether the stream is not to wait for anything more: nobody has anything to do that takes long.
+    fn is_at_end(&self) -> bool {
+        self.copy_over && self.waiting == 0 && !self.running.contains(&Kind::Heavy)
+    }
+
+    /// Takes something early, as long as others have something to do.
     fn take_early(&mut self) -> Option<Work> {
-        if self.copy_over && self.waiting == 0 && !self.running.contains(&Kind::Heavy) {
+        if self.is_at_end() {
             return None;
         }
         let (_, Reverse(i)) = self.early.pop()?;
@@ -292,6 +321,14 @@ impl Queue {
         for i in &work.statements {
             for dependent in self.dependents.remove(i).unwrap_or_default() {
                 self.unblock(dependent);
+            }
+            let Some(table) = self.table_of[*i] else { continue };
+            if let Some(open) = self.open.get_mut(&table) {
+                *open -= 1;
+                if *open == 0 {
+                    self.open.remove(&table);
+                    self.whole.push(table);
+                }
             }
         }
     }
@@ -374,6 +411,25 @@ mod tests {
         }
         assert_eq!(order, [vec![2], vec![1], vec![0, 3, 4]]);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_table_is_whole_when_its_rows_are_there_and_its_last_statement_is_finished() {
+        let statements = [statement(Some(7), &[]), statement(Some(7), &[0]), statement(Some(8), &[])];
+        let mut queue = Queue::new(&statements, 0..3, &HashSet::from([2]), true);
+        assert!(!queue.has_work());
+        queue.note(&copied(7, LARGE));
+        queue.note(&copied(8, 1));
+        queue.note(&copied(9, 1));
+        assert_eq!(queue.take_whole(), [8, 9], "nothing was left to do for the one, and there is nothing for the other");
+        queue.note(&copied(9, 1));
+        for whole in [&[][..], &[7]] {
+            assert!(queue.has_work());
+            let work = queue.take(2).expect("it is there");
+            assert!(!queue.has_work() && queue.take_whole().is_empty());
+            queue.finish(&work);
+            assert_eq!(queue.take_whole(), whole);
+        }
     }
 
     #[test]

@@ -6,8 +6,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::before_data::before_data;
 use super::bodies;
@@ -183,6 +184,7 @@ async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<(
     };
     let session = schema::session(destination, scratch).await?;
     let mut failures = before_data(&[&session], scratch, &statements, |_| {}).await?;
+    let permits = Arc::new(Semaphore::new(1));
     for &section in &SECTIONS[1..] {
         let (signals, mut signalled) = mpsc::unbounded_channel();
         for table in statements.iter().filter_map(|s| s.table) {
@@ -190,7 +192,15 @@ async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<(
             let _ = signals.send(schema::Signal::TableCopied { table, bytes: 0 });
         }
         let _ = signals.send(schema::Signal::CopyOver);
-        let build = schema::Build { destination, database: scratch, statements: &statements, section, workers: 1, early: &[] };
+        let build = schema::Build {
+            destination,
+            database: scratch,
+            statements: &statements,
+            section,
+            permits: &permits,
+            workers: 1,
+            early: &[],
+        };
         schema::build(build, &mut signalled, &mut failures, |_| {}).await?;
     }
     Ok((failures, session))

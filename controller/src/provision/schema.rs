@@ -1,9 +1,10 @@
 //! Executing a plan: sessions for DDL, and what comes after the data, as a graph on several of them.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
@@ -35,6 +36,12 @@ pub enum Error {
         "building the schema of {database}: the destination has no part in it any more; a connection is broken, and its end was not told"
     )]
     Silent {
+        /// The database.
+        database: String,
+    },
+    /// Nobody gives permits any more.
+    #[error("building the schema of {database}: the mapping is being ended")]
+    Over {
         /// The database.
         database: String,
     },
@@ -105,8 +112,8 @@ async fn is_there(session: &Session, statements: &[Statement], index: usize, err
     }
 }
 
-async fn is_done(session: Option<&Session>, statement: &Statement) -> bool {
-    let (Some(session), Some(question)) = (session, &statement.done_when) else { return false };
+async fn is_done(session: &Session, statement: &Statement) -> bool {
+    let Some(question) = &statement.done_when else { return false };
     // What can't be told counts as not done: then the statement's own error is told.
     session.query_one(&format!("SELECT COALESCE(({question}), false)"), &[]).await.is_ok_and(|row| row.get(0))
 }
@@ -194,66 +201,104 @@ pub struct Build<'a> {
     pub statements: &'a [Statement],
     /// What of it.
     pub section: Section,
-    /// On so many sessions.
+    /// One permit for each statement (or small statements that share a transaction) under way, of all databases together.
+    pub permits: &'a Arc<Semaphore>,
+    /// So many of them at most for this database.
     pub workers: usize,
     /// Foreign keys of a later section that may be made beside this one. One that fails now is left to its section.
     pub early: &'a [usize],
 }
 
-/// Executes the statements of one section, each as soon as its table is copied and its
-/// predecessors are done, what takes longest first. Ends when none is left, or when nothing that is left can run because its table
-/// never came. What needs something in `failures` is left out and noted there, like what fails now.
+/// What is told of a build while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// So many statements more are executed, found done, or left out.
+    Done(usize),
+    /// The rows of this table are there, and all of the section that is made on them.
+    Whole(u32),
+    /// As above, but something of it has failed.
+    Damaged(u32),
+}
+
+/// Executes the statements of one section on up to [`Build::workers`] sessions, each as soon as its table is copied and its
+/// predecessors are done, what takes longest first. Ends when no table comes any more and none is left, or none that can run, because its
+/// table never came. What needs something in `failures` is left out and noted there, like what fails now.
+///
+/// Databases share the permits fairly and without deadlock. A permit is held for one piece of work and no longer, and permits are given in
+/// the order in which they were asked for: so a database with thousands of indexes has its turn between two pieces of another's, and
+/// gets every permit that nobody else wants. Who holds one waits for nothing but his statement; help for a last, long build is taken
+/// only where it need not be waited for. So there is no circle in which each waits for what another one holds.
 pub async fn build(
-    Build { destination, database, statements, section, workers, early }: Build<'_>,
+    Build { destination, database, statements, section, permits, workers, early }: Build<'_>,
     signals: &mut mpsc::UnboundedReceiver<Signal>,
     failures: &mut Failures,
-    mut done: impl FnMut(usize),
+    mut tell: impl FnMut(Told),
 ) -> Result<(), Error> {
     let first = session(destination, database).await?;
     let finished = already_done(&first, database, statements).await?;
     let selected: Vec<usize> = (0..statements.len()).filter(|i| statements[*i].section == section).collect();
-    done(selected.iter().filter(|i| finished.contains(i)).count());
+    tell(Told::Done(selected.iter().filter(|i| finished.contains(i)).count()));
     // While the stream runs nothing may hold locks on many tables.
     let batches = section == Section::AfterData;
     let mut queue = Queue::new(statements, selected, &finished, batches).with_early(statements, early, &finished);
+    let mut damaged: HashSet<u32> = HashSet::new();
     let mut idle = vec![first];
-    let mut sessions = 1;
     let mut tasks: JoinSet<(Session, Work, Instant, Option<Vec<Outcome>>)> = JoinSet::new();
+    let own = |work: &Work| work.statements.iter().filter(|i| statements[**i].section == section).count();
+    // The place in the line for a permit is kept while other things happen.
+    let mut turn = None;
     loop {
-        while !idle.is_empty() || sessions < workers {
-            let Some(work) = queue.take(workers) else { break };
-            let open = work.statements.iter().filter(|i| !failures.leaves_out(statements, **i));
-            let sql: Vec<(usize, String)> = open.map(|i| (*i, statements[*i].executable().to_owned())).collect();
-            if sql.is_empty() {
-                done(work.statements.len());
-                queue.finish(&work);
-                continue;
-            }
-            let session = if let Some(session) = idle.pop() {
-                session
-            } else {
-                sessions += 1;
-                session(destination, database).await?
-            };
-            let endpoint = destination.clone();
-            tasks.spawn(
-                async move {
-                    let attended = [Attended::new(&endpoint, &session)];
-                    let begun = Instant::now();
-                    let outcomes = attend(&attended, || 0, execute(&session, &sql, work.helpers)).await;
-                    (session, work, begun, outcomes)
-                }
-                .in_current_span(),
-            );
+        for table in queue.take_whole() {
+            tell(if damaged.contains(&table) { Told::Damaged(table) } else { Told::Whole(table) });
         }
-        if tasks.is_empty() && (queue.is_empty() || queue.is_copy_over()) {
-            // With the copy over, what still waits belongs to tables that failed.
+        if tasks.is_empty() && queue.is_copy_over() && !queue.has_work() {
+            // What still waits belongs to tables that failed.
             if let Some(session) = idle.last() {
                 flush(session, database).await?;
             }
             return Ok(());
         }
+        if turn.is_none() && queue.has_work() && tasks.len() < workers {
+            turn = Some(Box::pin(Arc::clone(permits).acquire_owned()));
+        }
+        let my_turn = async {
+            match turn.as_mut() {
+                Some(turn) => turn.await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            permit = my_turn => {
+                turn = None;
+                let Ok(permit) = permit else { return Err(Error::Over { database: database.to_owned() }) };
+                let Some(work) = queue.take(workers) else { continue };
+                let (left_out, open): (Vec<usize>, Vec<usize>) =
+                    work.statements.iter().copied().partition(|i| failures.leaves_out(statements, *i));
+                damaged.extend(left_out.iter().filter_map(|i| statements[*i].table));
+                if open.is_empty() {
+                    tell(Told::Done(own(&work)));
+                    queue.finish(&work);
+                    continue;
+                }
+                let sql: Vec<(usize, String)> = open.iter().map(|i| (*i, statements[*i].executable().to_owned())).collect();
+                let session = match idle.pop() {
+                    Some(session) => session,
+                    None => session(destination, database).await?,
+                };
+                let mut held = vec![permit];
+                held.extend((0..work.helpers).map_while(|_| Arc::clone(permits).try_acquire_owned().ok()));
+                let endpoint = destination.clone();
+                tasks.spawn(
+                    async move {
+                        let attended = [Attended::new(&endpoint, &session)];
+                        let begun = Instant::now();
+                        let outcomes = attend(&attended, || 0, execute(&session, &sql, held.len() - 1)).await;
+                        drop(held);
+                        (session, work, begun, outcomes)
+                    }
+                    .in_current_span(),
+                );
+            }
             Some(result) = tasks.join_next(), if !tasks.is_empty() => {
                 let (session, work, begun, outcomes) = result?;
                 if let Some(first) = work.statements.first() {
@@ -261,7 +306,6 @@ pub async fn build(
                     tracing::debug!(?took, statements, %first, "built");
                 }
                 let Some(outcomes) = outcomes else { return Err(Error::Silent { database: database.to_owned() }) };
-                idle.push(session);
                 for (index, outcome) in outcomes {
                     match outcome {
                         Ok(()) => {}
@@ -272,14 +316,19 @@ pub async fn build(
                         Err(error) => {
                             if statements[index].section != section {
                                 tracing::debug!(error = retry::message(&error), object = %statements[index].object, "not early");
-                            } else if !is_done(idle.last(), &statements[index]).await {
+                            } else if !is_done(&session, &statements[index]).await {
+                                damaged.extend(statements[index].table);
                                 failures.fail(index, retry::message(&error));
                             }
                         }
                     }
                 }
-                done(work.statements.iter().filter(|i| statements[**i].section == section).count());
+                tell(Told::Done(own(&work)));
                 queue.finish(&work);
+                // One is kept. More of them only if they are used again at once: other databases need connections as well.
+                if idle.is_empty() || queue.has_work() && permits.available_permits() > 0 {
+                    idle.push(session);
+                }
             }
             signal = signals.recv(), if !queue.is_copy_over() => {
                 queue.note(&signal.unwrap_or(Signal::CopyOver));

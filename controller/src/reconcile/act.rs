@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Context;
 use super::database::{Database, Error};
 use super::decide::Refusal;
-use super::fill::{take_permits, telling_blockers};
+use super::fill::{share, take_permits, telling_blockers};
 use super::isolate::Detached;
 use super::watch::Watcher;
 use crate::copy::table;
@@ -54,7 +54,7 @@ impl Database {
                 "the source has discarded log that the stream still needed (max_slot_wal_keep_size): changes are missing, so the \
                  stream can't go on"
                     .to_owned(),
-                format!("give the source more room for log, then copy the database again: {}", self.resync_call()),
+                format!("give the source more room for log, then copy {}", self.copying_again()),
             ),
             Refusal::SubscriptionGone(stream) => (
                 Code::SubscriptionGone,
@@ -82,7 +82,7 @@ impl Database {
                 Code::SlotGone,
                 slot(stream),
                 "the stream's slot is no longer on the source: changes may be missing, so the stream can't go on".to_owned(),
-                format!("copy the database again: {}", self.resync_call()),
+                format!("copy {}", self.copying_again()),
             ),
             Refusal::SlotDropped(stream) => (
                 Code::SlotDropped,
@@ -90,14 +90,16 @@ impl Database {
                 "the stream's slot was dropped to protect the source, which kept too much log for it (wal_guard = \"drop_slot\"): \
                  changes are missing, so the stream can't go on"
                     .to_owned(),
-                format!("when there is room for more log, copy the database again: {}", self.resync_call()),
+                format!("when there is room for more log, copy {}", self.copying_again()),
             ),
         };
         Finding { severity: Severity::Error, database: self.name.clone(), code, object, reason, fix, statement: None }
     }
 
-    fn resync_call(&self) -> String {
-        format!("SELECT migrator.resync({}, {})", quote::literal(&self.context.mapping), quote::literal(&self.name))
+    /// What a resync of the database copies where a stream has lost its slot, and how to ask for it.
+    fn copying_again(&self) -> String {
+        let what = if self.names.len() > 1 { "this stream's tables again, while the others go on" } else { "the database again" };
+        format!("{what}: SELECT migrator.resync({}, {})", quote::literal(&self.context.mapping), quote::literal(&self.name))
     }
 
     /// The checks of this database, before anything is made of it.
@@ -209,7 +211,9 @@ impl Database {
         let board = self.context.board.clone();
         let name = self.name.clone();
         board.database(&name, |view| view.statements_done = 0);
-        let (permits, workers) = take_permits(&self.context.build_permits, self.context.settings.index_workers).await;
+        // Unlike those for what comes after the data, these are kept until all is made: so a part of them only.
+        let share = share(self.context.settings.index_workers, self.context.board.lock().being_filled());
+        let (permits, workers) = take_permits(&self.context.build_permits, share).await;
         let mut helpers = Vec::new();
         let context = self.context.clone();
         for _ in 1..workers {
@@ -399,8 +403,10 @@ impl Database {
                 if meant.is_some() && !lost.is_empty() {
                     return Err(resync::Error::NoSlot);
                 }
-                let mut detached = resync::detach(&mut destination, &names, meant.as_ref()).await?;
-                resync::forget_failures(&destination, &names).await?;
+                // What streams carried that have lost their slots is to be copied anew, if there are such; the others go on.
+                let streams: Vec<Names> = if lost.is_empty() { names.clone() } else { lost.iter().copied().cloned().collect() };
+                let mut detached = resync::detach(&mut destination, &streams, meant.as_ref()).await?;
+                resync::forget_failures(&destination, &streams).await?;
                 // One that is not attached failed to be copied, or was refused by the source: it is tried once more.
                 detached.extend(meant.clone());
                 // One that was taken out of its stream waits for this.

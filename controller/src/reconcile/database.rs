@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::decide::{self, Step};
 use super::isolate::{Detached, Riddle};
 use super::watch::{Outcome, Watcher};
-use super::{Context, Mode};
+use super::{Context, Mode, stall};
 use crate::copy::{Table, pass};
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self};
@@ -226,6 +226,9 @@ impl Database {
                 Err(error) => {
                     let pause = waits.next().unwrap_or(REFUSED_FOR);
                     self.fail(&error);
+                    if let Some(lockers) = stall::lockers(&self.context, &self.name, &error).await {
+                        self.context.board.set_waiting(&self.name, Some(lockers));
+                    }
                     Some(pause)
                 }
             };

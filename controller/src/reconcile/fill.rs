@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::database::{Cooling, Database, Error, Failed};
+use super::early::Waiting;
 use super::observe::Picture;
 use super::{Context, Mode};
 use crate::copy::{self, Table, pass};
@@ -17,7 +18,7 @@ use crate::plan::{Plan, Section, Statement};
 use crate::postgres::{Endpoint, Session};
 use crate::provision::failure::Failures;
 use crate::provision::{label_provider, schema, statistics};
-use crate::stream::{slot, subscription};
+use crate::stream::{Names, slot, subscription};
 use crate::verify;
 
 /// A standby that could not be read from is tried again after this long.
@@ -35,13 +36,19 @@ impl Database {
         let board = context.board.clone();
         let split_above = context.settings.split_above;
         let subscription_of = |stream: usize| picture.subscriptions[stream].map(|s| s.oid);
+        let standing = (0..self.names.len()).filter(|stream| picture.subscriptions[*stream].is_some_and(|s| !s.enabled));
+        let mut waiting = Waiting::new(standing, picture.stream_of.iter().map(|(table, stream)| (*table, *stream)));
+        let names = self.names.clone();
         let subscriptions: HashMap<u32, u32> =
             picture.to_copy.iter().filter_map(|(t, stream)| Some((t.oid, subscription_of(*stream)?))).collect();
         let to_copy: Vec<Table> = picture.to_copy.into_iter().map(|(table, _)| table).collect();
         let width = pass::width(&to_copy, context.settings.copy_workers, split_above);
+        if context.copy_permits.available_permits() == 0 {
+            board.set_waiting(&name, Some("its turn: other databases have all workers (copy_workers)".to_owned()));
+        }
         let (permits, workers) = take_permits(&context.copy_permits, width).await;
+        board.set_waiting(&name, None);
         let seats = self.seats(workers).await;
-        let (build_permits, builders) = take_permits(&context.build_permits, plan.statements.len()).await;
         let total = to_copy.len();
         board.database(&name, |view| {
             view.copy_began = Some(Instant::now());
@@ -91,45 +98,65 @@ impl Database {
             let pass = copy::pass::run(&settings, to_copy, seats.count(), &events, &stopped);
             let pass = telling_blockers(&context, &name, observer.as_ref(), pass);
             let result = Box::pin(pass).await;
-            drop((events, seats));
+            // Another database may copy while the indexes of this one are being built.
+            drop((events, seats, permits));
             result
         };
+        let (tell, mut told) = mpsc::unbounded_channel();
         let handling = async {
-            loop {
+            let mut streams_begun = Ok(());
+            let (mut copies, mut builds) = (true, true);
+            while copies || builds {
                 tokio::select! {
-                    event = happened.recv() => match event {
+                    event = happened.recv(), if copies => match event {
                         Some(pass::Event::WithoutStandby(reason)) => without_standby = Some(reason),
-                        Some(event) => note_event(&board, &name, event, &signals, &mut attached, &mut failed),
-                        None => break,
+                        Some(event) => {
+                            if let pass::Event::Failed(table, _) = &event {
+                                waiting.note(table.oid);
+                            }
+                            note_event(&board, &name, event, &signals, &mut attached, &mut failed);
+                        }
+                        None => {
+                            copies = false;
+                            let _ = signals.send(schema::Signal::CopyOver);
+                        }
+                    },
+                    whole = told.recv(), if builds => match whole {
+                        Some(table) => waiting.note(table),
+                        None => builds = false,
                     },
                     Ok(()) = mode.changed() => {}
                     Ok(()) = holds.changed() => {}
                 }
-                let enough = *mode.borrow_and_update() != Mode::Run || holds.borrow_and_update().of(&name).is_some();
-                stop.send_replace(enough);
+                let is_run = *mode.borrow_and_update() == Mode::Run;
+                stop.send_replace(!is_run || holds.borrow_and_update().of(&name).is_some());
+                if is_run && streams_begun.is_ok() {
+                    let ready: Vec<&Names> = waiting.take_ready().into_iter().map(|stream| &names[stream]).collect();
+                    streams_begun = begin(&context, &name, &ready).await;
+                }
             }
-            let _ = signals.send(schema::Signal::CopyOver);
+            streams_begun
         };
-        let done = |n| board.database(&name, |view| view.statements_done += n);
-        let section = Section::AfterData;
+        let (on_board, of) = (&board, &name);
+        // The channel ends with the build.
+        let tell = move |said| match said {
+            schema::Told::Done(n) => on_board.database(of, |view| view.statements_done += n),
+            schema::Told::Whole(table) => {
+                // Whoever listens does so until then.
+                let _ = tell.send(table);
+            }
+            schema::Told::Damaged(_) => {}
+        };
         let early: Vec<usize> =
             (0..plan.statements.len()).filter(|i| shows_one_state(&plan.statements[*i], &settings.subscriptions)).collect();
-        let work = schema::Build {
-            destination: &context.destination,
-            database: &name,
-            statements: &plan.statements,
-            section,
-            workers: builders,
-            early: &early,
-        };
-        let building = schema::build(work, &mut signalled, &mut failures, done);
+        let what = schema::Build { early: &early, ..self.all_of(&plan, Section::AfterData) };
+        let building = schema::build(what, &mut signalled, &mut failures, tell);
         let working = async { tokio::join!(copying, handling, building) };
-        let (copied, (), built) = tokio::select! {
+        let (copied, streams_begun, built) = tokio::select! {
             ended = working => ended,
-            () = super::stall::tell(&context, &name) => unreachable!("it is told for ever"),
+            () = super::stall::tell(&context, &name, settings.standby.as_ref().map(|s| &s.endpoint)) => unreachable!("it is told for ever"),
         };
         board.set_waiting(&name, None);
-        drop((permits, build_permits));
         self.source = observer;
         for (oid, finding) in failed {
             let cooling = Cooling::after(self.failed.get(&oid).map(|f| f.cooling));
@@ -146,7 +173,8 @@ impl Database {
         }
         copied?;
         built?;
-        let findings = failures.findings(&self.name, &plan.statements, section);
+        streams_begun?;
+        let findings = failures.findings(&self.name, &plan.statements, Section::AfterData);
         self.built = attached == total && findings.is_empty();
         board.set_findings(&self.name, "build", findings);
         board.event(&self.name, "info", format!("copied {attached} of {total} tables"));
@@ -177,14 +205,25 @@ impl Database {
 
     pub(super) async fn build_rest(&mut self, attached: &[(u32, i64)]) -> Result<(), Error> {
         let plan = self.plan().await?;
-        let (permits, workers) = take_permits(&self.context.build_permits, plan.statements.len()).await;
         self.count_from_before_data(&plan);
         let mut failures = self.missing(&plan).await?;
-        let findings = self.build_section(&plan, Section::AfterData, attached, workers, &mut failures).await?;
-        drop(permits);
+        let findings = self.build_section(&plan, Section::AfterData, attached, &mut failures).await?;
         self.context.board.set_findings(&self.name, "build", findings);
         self.built = true;
         Ok(())
+    }
+
+    fn all_of<'a>(&'a self, plan: &'a Plan, section: Section) -> schema::Build<'a> {
+        let Context { destination, build_permits, settings, .. } = &self.context;
+        schema::Build {
+            destination,
+            database: &self.name,
+            statements: &plan.statements,
+            section,
+            permits: build_permits,
+            workers: settings.index_workers,
+            early: &[],
+        }
     }
 
     /// What is shown as done begins with what came before the data.
@@ -199,7 +238,6 @@ impl Database {
         plan: &Plan,
         section: Section,
         copied: &[(u32, i64)],
-        workers: usize,
         failures: &mut Failures,
     ) -> Result<Vec<Finding>, Error> {
         let (signals, mut signalled) = mpsc::unbounded_channel();
@@ -208,11 +246,12 @@ impl Database {
             let _ = signals.send(schema::Signal::TableCopied { table, bytes });
         }
         let _ = signals.send(schema::Signal::CopyOver);
-        let (destination, board) = (&self.context.destination, &self.context.board);
-        let done = |n| board.database(&self.name, |view| view.statements_done += n);
-        let statements = &plan.statements;
-        let build = schema::Build { destination, database: &self.name, statements, section, workers, early: &[] };
-        schema::build(build, &mut signalled, failures, done).await?;
+        let tell = |said| {
+            if let schema::Told::Done(n) = said {
+                self.context.board.database(&self.name, |view| view.statements_done += n);
+            }
+        };
+        schema::build(self.all_of(plan, section), &mut signalled, failures, tell).await?;
         Ok(failures.findings(&self.name, &plan.statements, section))
     }
 
@@ -220,15 +259,13 @@ impl Database {
         let mut failures = self.retry_failed().await?;
         let plan = self.plan().await?;
         let missing = failures.count(&plan.statements, Section::BeforeData) + usize::from(self.unsettled);
-        let (permits, workers) = take_permits(&self.context.build_permits, plan.statements.len()).await;
         let board = self.context.board.clone();
         self.count_from_before_data(&plan);
         let copied: Vec<(u32, i64)> = plan.statements.iter().filter_map(|s| s.table).map(|table| (table, 0)).collect();
         // What comes after the data once more: what failed, and what a destination that crashed has lost of it.
-        let mut findings = self.build_section(&plan, Section::AfterData, &copied, workers, &mut failures).await?;
+        let mut findings = self.build_section(&plan, Section::AfterData, &copied, &mut failures).await?;
         board.set_findings(&self.name, "build", findings.clone());
-        let last = self.build_section(&plan, Section::AfterStreaming, &copied, workers, &mut failures).await?;
-        drop(permits);
+        let last = self.build_section(&plan, Section::AfterStreaming, &copied, &mut failures).await?;
         self.source().await?;
         self.destination().await?;
         if let (Some(source), Some(destination)) = (&self.source, &self.destination) {
@@ -327,6 +364,21 @@ fn shows_one_state(statement: &Statement, subscriptions: &HashMap<u32, u32>) -> 
     })
 }
 
+/// Starts streams while tables of others are still being copied.
+async fn begin(context: &Context, database: &str, streams: &[&Names]) -> Result<(), Error> {
+    for names in streams {
+        let session = schema::session(&context.destination, database).await?;
+        subscription::enable(&session, names).await?;
+        context.board.event(database, "info", format!("the stream {} is enabled before the others", names.subscription()));
+    }
+    Ok(())
+}
+
+/// So many of the workers are one database's share.
+pub(super) fn share(workers: usize, databases: usize) -> usize {
+    workers.div_ceil(databases.max(1))
+}
+
 /// Takes at least one permit, and more, up to `wanted`, as far as nobody else has them.
 pub(super) async fn take_permits(semaphore: &Arc<Semaphore>, wanted: usize) -> (Vec<OwnedSemaphorePermit>, usize) {
     let mut permits = Vec::new();
@@ -415,5 +467,14 @@ mod tests {
         assert!(one_state(Some([1, 2])) && one_state(Some([1, 1])));
         assert!(!one_state(Some([1, 3])) && !one_state(Some([1, 4])) && !one_state(Some([4, 1])) && !one_state(Some([4, 4])));
         assert!(!one_state(None));
+    }
+
+    #[tokio::test]
+    async fn a_database_that_takes_its_share_leaves_the_others_theirs() {
+        assert_eq!((share(4, 0), share(4, 1), share(4, 2), share(4, 3), share(4, 100)), (4, 4, 2, 2, 1));
+        let permits = Arc::new(Semaphore::new(4));
+        let (first, taken) = take_permits(&permits, share(4, 2)).await;
+        assert_eq!((first.len(), taken), (2, 2));
+        assert_eq!(take_permits(&permits, 4).await.1, 2);
     }
 }

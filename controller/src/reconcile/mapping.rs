@@ -20,7 +20,7 @@ use crate::copy::standby::{self, Standby};
 use crate::finding::{Code, Finding, Severity};
 use crate::gentle::{self, room};
 use crate::ledger;
-use crate::monitor::board::{Board, Phase};
+use crate::monitor::board::Board;
 use crate::monitor::projection::{self, Projection};
 use crate::postgres::attend::{Attended, attend};
 use crate::postgres::{self, Endpoint, Session, quote, retry};
@@ -435,11 +435,7 @@ impl Mapping {
         for (oid, name) in selected {
             if known.insert(name.clone(), oid).is_none() {
                 let span = tracing::info_span!("database", database = name);
-                // What an earlier task of this database established says nothing any more.
-                self.board.database(&name, |view| {
-                    view.phase = Phase::Pending;
-                    view.checks.clear();
-                });
+                self.board.begin_database(&name);
                 let database = Database::new(context.clone(), name.clone(), oid, mode.subscribe());
                 let handle = tasks.spawn(database.run().instrument(span));
                 running.insert(handle.id(), (name, handle));
@@ -451,7 +447,6 @@ impl Mapping {
     /// Ends the tasks of databases that are no longer on the source: dropped, renamed, or made anew under the name. What was
     /// carried over of them stays, and is told.
     fn leave_what_is_gone(&self, selected: &[(u32, String)], known: &mut BTreeMap<String, u32>, running: &mut Running) {
-        // Also what a task wrote just when it was being ended.
         self.board.lock().databases.retain(|name, _| selected.iter().any(|(_, there)| there == name));
         let gone: Vec<String> = known
             .iter()

@@ -8,6 +8,7 @@
 //!   [`act`] and `fill` carry it out.
 //! - `beside` keeps what the stream does not carry; `prove` compares the tables of which it may not have carried everything; `missing`
 //!   finds rows that it met and the destination lacks; `isolate` takes a table that a stream fails at out of it.
+//! - `early` knows which streams may begin while tables of others are still being copied.
 //! - [`mod@watch`] looks after a database that streams: lag, facts of readiness, sequences, drift.
 //! - `keeper` keeps the source's load and its WAL within the limits that were set.
 //! - [`request`] reads what operators asked for, and answers.
@@ -31,6 +32,7 @@ pub mod admission;
 mod beside;
 pub mod database;
 pub mod decide;
+mod early;
 mod ending;
 pub mod fill;
 mod isolate;
@@ -66,7 +68,7 @@ pub struct Context {
     pub control: Arc<Session>,
     /// `copy_workers`, over all databases.
     pub copy_permits: Arc<Semaphore>,
-    /// `index_workers`, over all databases.
+    /// `index_workers`, over all databases: held for a piece of work, not for a phase, see [`build`](crate::provision::schema::build).
     pub build_permits: Arc<Semaphore>,
     /// What the databases' tasks are ordered to do, by database.
     pub orders: Arc<Mutex<BTreeMap<String, Vec<Order>>>>,

@@ -28,6 +28,8 @@ pub(super) struct Picture {
     pub(super) to_copy: Vec<(Table, usize)>,
     /// Source OIDs of the attached ones, and their sizes.
     pub(super) attached: Vec<(u32, i64)>,
+    /// The stream of every table that is attached or to be copied, by its OID on the source.
+    pub(super) stream_of: HashMap<u32, usize>,
 }
 
 /// The tables attached to each stream, by schema and name.
@@ -152,8 +154,10 @@ impl Database {
             paused: *self.mode.borrow() == Mode::Paused,
             held: self.context.holds.borrow().of(&self.name).is_some(),
         };
-        let attached = covered.iter().filter(|t| state(t).is_some()).map(|t| (t.oid, t.bytes)).collect();
-        Ok(Picture { observed, subscriptions, to_copy, attached })
+        let attached: Vec<(u32, i64)> = covered.iter().filter(|t| state(t).is_some()).map(|t| (t.oid, t.bytes)).collect();
+        let carried = covered.iter().filter(|t| state(t).is_some()).filter_map(|t| Some((t.oid, stream(t)?)));
+        let stream_of = carried.chain(to_copy.iter().map(|(t, stream)| (t.oid, *stream))).collect();
+        Ok(Picture { observed, subscriptions, to_copy, attached, stream_of })
     }
 
     /// The source's tables, as of a moment ago: looking at them takes long where they are many, and each step looks.

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-/// A worker that connects needs a moment; one that has not in this time does not.
+/// A worker that connects needs a moment; one that has heard nothing at all since it was started, in this time, hangs.
+const HEARD_WITHIN: Duration = Duration::from_secs(20);
+/// One that did hear something has this time to notice that its connection is gone.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(40);
 
 /// Since when streams have been without a connection, by their subscriptions' OIDs.
@@ -41,15 +43,22 @@ impl Unconnected {
         destination: &Client,
         streams: impl Iterator<Item = (u32, bool)>,
     ) -> Result<(), tokio_postgres::Error> {
-        let stuck = self.note(Instant::now(), streams);
-        if stuck.is_empty() {
+        let streams: Vec<(u32, bool)> = streams.collect();
+        let stuck = self.note(Instant::now(), streams.iter().copied());
+        let without: Vec<u32> =
+            streams.iter().filter(|(_, is_active)| !is_active).map(|(subscription, _)| *subscription).collect();
+        if without.is_empty() {
             return Ok(());
         }
         let ended = destination
             .execute(
-                "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_subscription
-                 WHERE subid = ANY ($1) AND pid IS NOT NULL AND relid IS NULL",
-                &[&stuck],
+                "SELECT pg_catalog.pg_terminate_backend(w.pid)
+                 FROM pg_catalog.pg_stat_subscription w JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
+                 WHERE w.relid IS NULL
+                   AND (w.subid = ANY ($1)
+                        OR w.subid = ANY ($2) AND COALESCE(w.last_msg_receipt_time, '-infinity') = '-infinity'
+                           AND a.backend_start < pg_catalog.clock_timestamp() - $3::float8 * interval '1 second')",
+                &[&stuck, &without, &HEARD_WITHIN.as_secs_f64()],
             )
             .await?;
         if ended > 0 {

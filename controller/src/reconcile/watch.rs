@@ -10,6 +10,7 @@ use super::reconnect::Unconnected;
 use crate::copy::{Table, table};
 use crate::finding::{Code, Severity};
 use crate::monitor::board::{Lag, Phase, TableStage};
+use crate::monitor::drift;
 use crate::monitor::failing::Failing;
 use crate::monitor::lag::Clock;
 use crate::monitor::readiness::{self, Facts};
@@ -19,7 +20,8 @@ use crate::stream::slot::{self, Slot};
 use crate::stream::subscription::{self, TableState};
 use crate::stream::{Names, options, publication};
 
-/// Schemas are compared, and the source's tables read again, at every so manieth tick: it reads whole catalogs.
+/// The source's tables are read again, and both schemas compared, at every so manieth tick, whether anything is known to have changed or not:
+/// it reads whole catalogs.
 const SLOW_TICKS: u64 = 15;
 /// While the stream is behind, so many of those looks are put off.
 const SLOW_LOOKS_PUT_OFF: u64 = 4;
@@ -49,6 +51,7 @@ pub struct Watcher {
     missing: Vec<(usize, i64)>,
     recent_error: Option<(Instant, String)>,
     unconnected: Unconnected,
+    catalogs: drift::Watch,
     drift: Vec<String>,
     states: HashMap<(String, String), TableState>,
     sequences: sequences::Values,
@@ -180,7 +183,11 @@ impl Watcher {
             self.slow_looks_due = 0;
         }
 
-        let look_at_tables = slow || !self.in_step() || self.states.is_empty();
+        // Nobody is told that all is ready by what the schemas were a while ago.
+        let look = slow || !self.leaves_alone && self.catalogs.is_due(now);
+        let changed = if look { self.catalogs.look(source, destination).await? } else { None };
+        let compare = slow || changed.is_some();
+        let look_at_tables = compare || !self.in_step() || self.states.is_empty();
         if look_at_tables {
             let mut states = HashMap::new();
             for subscription in subscriptions {
@@ -189,10 +196,11 @@ impl Watcher {
             self.states = states;
         }
         let mut tables_of_source = None;
-        if slow {
+        if compare {
             let (ours, theirs) = (table::read(source).await?, table::read(destination).await?);
             let published = publication::observe_all(source, names).await?;
-            self.drift = drift(&ours, &theirs, &self.states, &publication::tables(&published));
+            self.drift = drift::differences(&ours, &theirs, &self.states, &publication::tables(&published));
+            self.catalogs.compared(changed);
             tables_of_source = Some(ours);
             for (stream, subscription) in subscriptions.iter().enumerate() {
                 let binary = workers.0.iter().any(|w| w.subscription == *subscription && w.binary);
@@ -227,8 +235,12 @@ impl Watcher {
         };
         context.board.database(database, |view| {
             if let Some(tables) = &tables_of_source {
-                let carried: Vec<Table> =
-                    tables.iter().filter(|t| view.tables.contains_key(&(t.schema.clone(), t.name.clone()))).cloned().collect();
+                // Also one that had another name for a while, or was out of sight.
+                let is_carried = |t: &&Table| {
+                    let key = (t.schema.clone(), t.name.clone());
+                    view.tables.contains_key(&key) || self.states.contains_key(&key)
+                };
+                let carried: Vec<Table> = tables.iter().filter(is_carried).cloned().collect();
                 view.set_tables(&carried);
             }
             // Those of a whole database: only when they were looked at.
@@ -379,49 +391,6 @@ fn last_of(slots: &[Slot]) -> Option<(bool, Lsn, Lsn)> {
     last
 }
 
-/// How the two sides' tables differ, in words, a few of them.
-pub fn drift(
-    source: &[Table],
-    destination: &[Table],
-    attached: &HashMap<(String, String), TableState>,
-    published: &HashSet<u32>,
-) -> Vec<String> {
-    let key = |t: &Table| (t.schema.clone(), t.name.clone());
-    let there: HashMap<_, _> = destination.iter().map(|t| (key(t), t)).collect();
-    let here: HashSet<_> = source.iter().map(key).collect();
-    let mut differences = Vec::new();
-    for table in source {
-        let label = table.label();
-        match there.get(&key(table)) {
-            None => differences.push(format!("table {label} is only on the source")),
-            Some(other) if other.fingerprint != table.fingerprint => {
-                differences.push(format!(
-                    "columns of {label}: source has ({}), destination has ({})",
-                    table.fingerprint, other.fingerprint
-                ));
-            }
-            // The name is the same, the table is another one: dropped and made anew, or taken out of the publication.
-            Some(_) if !published.contains(&table.oid) => {
-                differences.push(format!("table {label} is not in our publication: it was made anew, or somebody took it out"));
-            }
-            Some(_) if !attached.contains_key(&key(table)) => {
-                differences.push(format!("table {label} is on both sides, but is not carried over"));
-            }
-            Some(_) => {}
-        }
-    }
-    for (schema, name) in attached.keys().filter(|k| !here.contains(*k)) {
-        differences.push(format!("table {schema}.{name} is no longer on the source"));
-    }
-    differences.sort();
-    let more = differences.len().saturating_sub(NAMES_TOLD);
-    differences.truncate(NAMES_TOLD);
-    if more > 0 {
-        differences.push(format!("and {more} more"));
-    }
-    differences
-}
-
 /// The phase of a database whose stream runs.
 pub fn phase(in_step: bool, finished: bool) -> Phase {
     match (in_step, finished) {
@@ -434,53 +403,6 @@ pub fn phase(in_step: bool, finished: bool) -> Phase {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::copy::ReplicaIdentity;
-
-    fn table(name: &str, fingerprint: &str) -> Table {
-        Table {
-            oid: 1,
-            schema: "s".into(),
-            name: name.into(),
-            owner: "o".into(),
-            bytes: 0,
-            index_count: 0,
-            replica_identity: ReplicaIdentity::Default,
-            has_usable_identity: true,
-            candidate_index: None,
-            generated_in_key: vec![],
-            incomparable_columns: vec![],
-            columns: vec![],
-            fingerprint: fingerprint.into(),
-        }
-    }
-
-    #[test]
-    fn drift_names_tables_and_columns_that_differ() {
-        let attached = HashMap::from([
-            (("s".to_owned(), "a".to_owned()), TableState::Ready),
-            (("s".to_owned(), "gone".to_owned()), TableState::Ready),
-        ]);
-        let told = drift(
-            &[table("a", "x integer"), table("new", ""), table("left", "")],
-            &[table("a", "x text"), table("left", "")],
-            &attached,
-            &HashSet::from([1]),
-        );
-        assert_eq!(told.len(), 4, "{told:?}");
-        assert!(told.iter().any(|d| d.contains("columns of s.a")));
-        assert!(told.iter().any(|d| d.contains("s.new is only on the source")));
-        assert!(told.iter().any(|d| d.contains("s.left is on both sides")));
-        assert!(told.iter().any(|d| d.contains("s.gone is no longer")));
-    }
-
-    #[test]
-    fn a_table_made_anew_under_its_old_name_is_drift() {
-        let attached = HashMap::from([(("s".to_owned(), "a".to_owned()), TableState::Ready)]);
-        let (source, destination) = ([table("a", "x integer")], [table("a", "x integer")]);
-        assert!(drift(&source, &destination, &attached, &HashSet::from([1])).is_empty());
-        let told = drift(&source, &destination, &attached, &HashSet::from([2]));
-        assert!(told.len() == 1 && told[0].contains("not in our publication"), "{told:?}");
-    }
 
     #[test]
     fn streams_are_as_far_as_the_last_of_them() {

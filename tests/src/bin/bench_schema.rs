@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pg_migrator::config::{FromDestination, Instance, SslMode};
@@ -17,7 +18,7 @@ use pg_migrator::provision::schema;
 use pg_migrator_tests::bench::{Servers, contender, meter};
 use pg_migrator_tests::cluster::tool18;
 use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// The database at the source.
 const DATABASE: &str = "large";
@@ -157,6 +158,7 @@ async fn ours(pair: &Pair) -> Result<(Duration, Duration, Duration, usize)> {
     let sessions: Vec<_> = sessions.iter().collect();
     let mut failures =
         before_data(&sessions, "ours", &plan.statements, |_| {}).await.map_err(|error| failed("building", &error))?;
+    let permits = Arc::new(Semaphore::new(WORKERS));
     for section in [Section::AfterData, Section::AfterStreaming] {
         // There are no rows: every table is copied already.
         let (sender, mut receiver) = mpsc::unbounded_channel();
@@ -164,8 +166,15 @@ async fn ours(pair: &Pair) -> Result<(Duration, Duration, Duration, usize)> {
             let _ = sender.send(schema::Signal::TableCopied { table, bytes: 0 });
         }
         let _ = sender.send(schema::Signal::CopyOver);
-        let (destination, statements) = (&endpoint, &plan.statements);
-        let build = schema::Build { destination, database: "ours", statements, section, workers: WORKERS, early: &[] };
+        let build = schema::Build {
+            destination: &endpoint,
+            database: "ours",
+            statements: &plan.statements,
+            section,
+            permits: &permits,
+            workers: WORKERS,
+            early: &[],
+        };
         schema::build(build, &mut receiver, &mut failures, |_| {}).await.map_err(|error| failed("building", &error))?;
     }
     let sections = [Section::BeforeData, Section::AfterData, Section::AfterStreaming];
