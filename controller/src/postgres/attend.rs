@@ -57,6 +57,9 @@ struct Silence {
 impl Silence {
     /// Takes note of a look and of the bytes moved until then. True when the work can't come to an end any more.
     fn note(&mut self, found: Vec<Backend>, moved: u64) -> bool {
+        if found.is_empty() {
+            return false;
+        }
         let is_gone = |found: &[Backend]| found.contains(&Backend::Gone);
         // A connection whose end we were told of would have ended the work by the second look.
         if is_gone(&found) && self.last.as_ref().is_some_and(|(last, _)| is_gone(last)) {

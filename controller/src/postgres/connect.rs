@@ -135,7 +135,7 @@ impl DerefMut for Session {
 }
 
 /// A session is open within this time, or not at all.
-const OPEN_LIMIT: Duration = Duration::from_secs(45);
+pub(crate) const OPEN_LIMIT: Duration = Duration::from_secs(45);
 
 /// After how many seconds of silence a peer is asked whether it is there, how often it is asked again, and how often in all. On Linux the
 /// limit below decides instead of the last number, where it is set.

@@ -58,9 +58,8 @@ const COLLISIONS: u32 = 20;
 /// Opens a session for DDL: function bodies unchecked (they may name what comes later), no trigger of the user's fires.
 pub async fn session(destination: &Endpoint, database: &str) -> Result<Session, Error> {
     let session = destination.connect(database).await?;
-    session
-        .batch_execute(
-            "SET session_replication_role = replica; SET event_triggers = off; SET check_function_bodies = off;
+    let settings = session.batch_execute(
+        "SET session_replication_role = replica; SET event_triggers = off; SET check_function_bodies = off;
              SET synchronous_commit = off; SET default_tablespace = '';
              -- What is recognized by its message is so in the words of the sources.
              SET lc_messages = 'C';
@@ -70,9 +69,10 @@ pub async fn session(destination: &Endpoint, database: &str) -> Result<Session, 
              SET \"pg_stat_statements.track_utility\" = off;
              SELECT pg_catalog.set_config('maintenance_work_mem', GREATEST(setting::bigint, 262144) || 'kB', false)
              FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'",
-        )
-        .await
-        .map_err(|source| Error::Session { database: database.to_owned(), source })?;
+    );
+    let silent = |_| Error::Silent { database: database.to_owned() };
+    let set = tokio::time::timeout(postgres::connect::OPEN_LIMIT, settings).await.map_err(silent)?;
+    set.map_err(|source| Error::Session { database: database.to_owned(), source })?;
     Ok(session)
 }
 

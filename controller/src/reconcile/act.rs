@@ -123,7 +123,11 @@ impl Database {
         let name = self.name.clone();
         let control = Arc::clone(&self.context.control);
         let settings = self.context.settings.clone();
-        let (definition, _) = carry::definition(self.source().await?, &control, &settings, &name).await?;
+        self.source().await?;
+        let attended = self.attended();
+        let reading = carry::definition(self.source().await?, &control, &settings, &name);
+        let doing = "reading the database's settings";
+        let (definition, _) = attend(&attended, || 0, reading).await.ok_or(Error::Silent { doing })??;
         let effect =
             ledger::record(&control, &self.context.mapping, Side::Destination, &name, Kind::Database, &name, &json!({})).await?;
         let temporary = format!("pg_migrator_new_{effect}");
@@ -142,7 +146,8 @@ impl Database {
         // Should we be killed before it has its settings, the next one of us knows of it.
         ledger::amend(&control, effect, &json!({ "oid": oid, "unsettled": true })).await?;
         run(format!("ALTER DATABASE {} RENAME TO {}", quote::ident(&temporary), quote::ident(&name))).await?;
-        self.settle(effect).await?;
+        let doing = "setting the database's settings";
+        attend(&attended, || 0, self.settle(effect)).await.ok_or(Error::Silent { doing })??;
         self.target_is_fresh = true;
         self.schema_built = false;
         Ok(())

@@ -273,6 +273,8 @@ impl Database {
             self.know_streams().await?;
             self.carry_out_orders().await?;
         }
+        // Opened before it is known whom to look after.
+        self.source().await?;
         let attended = self.attended();
         let picture = attend(&attended, || 0, self.observe()).await.ok_or(Error::Silent { doing: "looking at both sides" })??;
         let step = decide::decide(&picture.observed);
@@ -292,13 +294,8 @@ impl Database {
                 board.set_phase(&self.name, Phase::Paused);
                 return Ok(Some(self.context.tick));
             }
-            Step::DropDatabase => {
-                let attended = self.attended();
-                let dropping = attend(&attended, || 0, self.drop_database()).await;
-                dropping.ok_or(Error::Silent { doing: "dropping a half-built database" })??;
-            }
+            Step::DropDatabase => self.drop_database().await?,
             Step::CreateDatabase => {
-                // Opened before it is known whom to look after.
                 self.source().await?;
                 let attended = self.attended();
                 let doing = "looking for what stands in the way";
@@ -307,8 +304,7 @@ impl Database {
                     return Ok(Some(REFUSED_FOR));
                 }
                 self.context.board.set_phase(&self.name, Phase::Schema);
-                let creating = attend(&attended, || 0, self.create_database()).await;
-                creating.ok_or(Error::Silent { doing: "creating the database" })??;
+                self.create_database().await?;
             }
             Step::BuildSchema => {
                 board.set_phase(&self.name, Phase::Schema);
@@ -369,8 +365,9 @@ impl Database {
 
     /// The sessions by which this database is looked at, as far as they are open.
     pub(super) fn attended(&self) -> Vec<Attended> {
-        let Context { source, destination, control, .. } = &self.context;
-        let mut attended = vec![Attended::new(destination, control)];
+        // Not the session to the control database: others work over it all the time, and it is looked after with the mapping.
+        let Context { source, destination, .. } = &self.context;
+        let mut attended = Vec::new();
         attended.extend(self.source.as_ref().map(|session| Attended::new(source, session)));
         attended.extend(self.destination.as_ref().map(|session| Attended::new(destination, session)));
         attended
