@@ -439,6 +439,7 @@ mod tests {
     #[test]
     fn what_a_projection_that_is_gone_or_a_write_that_was_given_up_may_not_have_shown_is_shown_again() {
         let board = Board::default();
+        board.begin_database("shop");
         board.database("shop", |view| {
             view.set_tables(&[sample("a", 10)]);
             view.sequences.insert(("s".into(), "q".into()), Position { last_value: 7, is_called: true });
