@@ -197,7 +197,9 @@ impl Check<'_> {
             Err(error) => findings.push(failed(Code::CheckFailed, &mapping, &error)),
         }
         // What is refused as a whole is not rehearsed: nothing would come of it.
-        let admitted = findings.iter().all(|f| f.severity != Severity::Error || !f.database.is_empty());
+        let refuses =
+            |f: &Finding| f.severity == Severity::Error && f.database.is_empty() && !preflight::costs_its_users_alone(f);
+        let admitted = !findings.iter().any(refuses);
         match setting_values(source, destination, &selected).await {
             Ok(found) => findings.extend(found),
             Err(error) => findings.push(failed(Code::CheckFailed, &mapping, &error)),

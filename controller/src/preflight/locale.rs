@@ -56,7 +56,12 @@ pub(super) async fn lack(destination: &Client, provider: &str, locale: &str, rul
             );
             match destination.batch_execute(&probe).await {
                 Ok(()) => Ok(None),
-                Err(error) if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) => Ok(Some(without_icu())),
+                // The server says the same of a database whose encoding ICU does not know, such as SQL_ASCII: then this one can't be asked.
+                Err(error) if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) => {
+                    let icu =
+                        destination.query_one("SELECT pg_catalog.icu_unicode_version() IS NULL", &[]).await.map_err(failed)?;
+                    Ok(icu.get::<_, bool>(0).then(without_icu))
+                }
                 Err(error) if error.code().is_none() || retry::is_transient(&error) => Err(failed(error)),
                 Err(error) => Ok(Some(refused(locale, &retry::message(&error)))),
             }

@@ -71,7 +71,7 @@ pub(super) async fn check(source: &Client, destination: &Client, definition: &De
         Code::MoneyFormat,
         format!("database {database}"),
         format!(
-            "it has {total} columns of type money ({}), which the stream carries as text: the source writes them by lc_monetary = {ours}, \
+            "it has {total} columns of type money ({}), which a stream carries as text unless all its columns are safe in binary form: as text the source writes them by lc_monetary = {ours}, \
              the destination would read them by {theirs}, and {difference}",
             listed(&first, total)
         ),
