@@ -72,9 +72,9 @@ pub(super) async fn copy(
         moved.map_err(pipe_failure)?;
         sink = next?;
     }
-    let oids: Vec<u32> = tables.iter().map(|(table, _)| table.oid).collect();
-    if sessions.were_rewritten(&oids).await? {
-        return Err(Failure::Table("the source rewrote a table after the snapshot was taken".to_owned()));
+    let all: Vec<_> = tables.iter().map(|(table, _)| table).collect();
+    if sessions.were_changed(&all).await? {
+        return Err(Failure::Table(super::worker::CHANGED.to_owned()));
     }
     sessions.leave().await?;
     sessions.write(&format!("{} {attach} COMMIT", owner.take_back)).await?;

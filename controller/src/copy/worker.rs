@@ -19,6 +19,10 @@ use crate::postgres::attend::{Attended, attend};
 use crate::postgres::{Endpoint, Lsn, Session, quote, refusal, retry};
 use crate::provision::statistics;
 
+/// Why a table is copied anew, with what is read of it then.
+pub(super) const CHANGED: &str =
+    "the source rewrote the table, or changed its columns, after it was looked at: it is looked at again and copied anew";
+
 /// What a worker shares with the others of its pass.
 pub(super) struct Worker {
     pub settings: Settings,
@@ -268,8 +272,8 @@ impl Worker {
             )
             .await?;
         // The lock that reading took is still held: the file is the one that is there now.
-        if sessions.was_rewritten(table).await? {
-            return Err(Failure::Table("the source rewrote the table after the snapshot was taken".to_owned()));
+        if sessions.was_changed(table).await? {
+            return Err(Failure::Table(CHANGED.to_owned()));
         }
         sessions.leave().await?;
         self.commit(sessions, table, &owner, rows, &statistics).await?;
@@ -328,8 +332,8 @@ impl Worker {
         let copy_from = format!("COPY {} {columns} FROM STDIN", table.sql_name());
         sessions.pipe(&split.copy_to(range), &copy_from, &split.progress, &self.settings.gentle.rate).await?;
         // The lock that reading took is still held: the file is the one that was read.
-        if sessions.file(table).await? != file || sessions.was_rewritten(table).await? {
-            return Err(Failure::Table("the source rewrote the table while it was being copied in parts".to_owned()));
+        if sessions.file(table).await? != file || sessions.was_changed(table).await? {
+            return Err(Failure::Table(CHANGED.to_owned()));
         }
         let turn = activity.of_another(split.turn()).await;
         let last = turn.is_last();
@@ -470,15 +474,18 @@ impl Sessions {
     /// Whether the table has got another file since the snapshot. TRUNCATE and the rewriting forms of ALTER TABLE make a
     /// table look empty to older snapshots (<https://www.postgresql.org/docs/current/mvcc-caveats.html>), so what was
     /// read says nothing. `pg_class` is read under the snapshot, the function looks at what is there now.
-    async fn was_rewritten(&self, table: &Table) -> Result<bool, Failure> {
-        self.were_rewritten(&[table.oid]).await
+    async fn was_changed(&self, table: &Table) -> Result<bool, Failure> {
+        self.were_changed(&[table]).await
     }
 
-    /// Whether any of the tables has got another file, or is gone.
-    pub async fn were_rewritten(&self, tables: &[u32]) -> Result<bool, Failure> {
+    /// Whether any of the tables has got another file, is gone, or has under the snapshot a column more than is copied: its values would be
+    /// nowhere, since the stream brings only what is written later.
+    pub async fn were_changed(&self, tables: &[&Table]) -> Result<bool, Failure> {
+        let oids: Vec<u32> = tables.iter().map(|table| table.oid).collect();
+        let columns: Vec<i64> = tables.iter().map(|table| table.columns.len() as i64).collect();
         let row = self
             .reader
-            .query_one(include_str!("unchanged_files.sql"), &[&tables])
+            .query_one(include_str!("unchanged_files.sql"), &[&oids, &columns])
             .await
             .map_err(|source| Failure::of(source, "looking for a table's file"))?;
         Ok(row.get::<_, i64>(0) != tables.len() as i64)

@@ -8,7 +8,7 @@ use super::{Candidate, Completion, Error, failed};
 use crate::copy::table;
 use crate::ledger;
 use crate::monitor::drift;
-use crate::reconcile::Context;
+use crate::reconcile::{Context, watch};
 use crate::stream::subscription::{self, TableState};
 use crate::stream::{Names, options, publication};
 use crate::verify::{self, Comparison, Difference, Doubt};
@@ -17,6 +17,7 @@ use crate::verify::{self, Comparison, Difference, Doubt};
 pub(super) async fn still(context: &Context, candidate: &Candidate) -> Result<(), Error> {
     let looking = "looking at both sides once more";
     let mut states = HashMap::new();
+    let mut subscriptions = Vec::with_capacity(candidate.names.len());
     for names in &candidate.names {
         let found = subscription::observe(&candidate.destination, names).await.map_err(failed(looking, candidate))?;
         let Some(found) = found.filter(|s| s.enabled) else {
@@ -27,7 +28,14 @@ pub(super) async fn still(context: &Context, candidate: &Candidate) -> Result<()
             let why = "columns were added that can't travel in the binary form that its stream has".to_owned();
             return Err(Error::NotReady { database: candidate.name.clone(), why });
         }
+        subscriptions.push(found.oid);
         states.extend(subscription::tables(&candidate.destination, found.oid).await.map_err(failed(looking, candidate))?);
+    }
+    let missing = watch::missing(&candidate.destination, &subscriptions).await.map_err(failed(looking, candidate))?;
+    let harmless = context.board.database(&candidate.name, |view| view.missing_harmless.clone());
+    if missing.iter().any(|counted| !harmless.contains(counted)) {
+        let why = "a stream met rows that the destination does not have: which, the finding rows_missing will tell".to_owned();
+        return Err(Error::NotReady { database: candidate.name.clone(), why });
     }
     let lagging: Vec<String> =
         states.iter().filter(|(_, s)| **s != TableState::Ready).map(|((s, n), _)| format!("{s}.{n}")).take(5).collect();

@@ -185,6 +185,8 @@ pub struct DatabaseView {
     pub beside: Option<Beside>,
     /// What of it had to be proved equal, once that was tried.
     pub proof: Option<Proof>,
+    /// By stream, how many rows it missed that were then seen to be missing on the source as well.
+    pub missing_harmless: Vec<(usize, i64)>,
     /// Findings by the part that found them: each part replaces its own.
     pub findings: BTreeMap<&'static str, Vec<Finding>>,
     /// Sequences as last carried over.

@@ -397,6 +397,8 @@ impl Database {
             let mut destination = schema::session(&self.context.destination, &name).await?;
             let Some(source) = &self.source else { return Ok(()) };
             let context = &self.context;
+            let has_missing = !self.watcher.missing().is_empty();
+            self.searcher.look_again();
             let detached = async {
                 let failed = |e| resync::Error::Statement(e);
                 let lost = resync::lost_slots(source, &names).await?;
@@ -406,7 +408,10 @@ impl Database {
                 // What streams carried that have lost their slots is to be copied anew, if there are such; the others go on.
                 let streams: Vec<Names> = if lost.is_empty() { names.clone() } else { lost.iter().copied().cloned().collect() };
                 let mut detached = resync::detach(&mut destination, &streams, meant.as_ref()).await?;
-                resync::forget_failures(&destination, &streams).await?;
+                // With one table anew, the rows that others miss are not to be forgotten.
+                if meant.is_none() || !has_missing {
+                    resync::forget_failures(&destination, &streams).await?;
+                }
                 // One that is not attached failed to be copied, or was refused by the source: it is tried once more.
                 detached.extend(meant.clone());
                 // One that was taken out of its stream waits for this.

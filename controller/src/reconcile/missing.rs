@@ -36,6 +36,26 @@ pub(super) struct Searcher {
     searched: Vec<(usize, i64)>,
     again: Option<Instant>,
     found: Option<Result<Vec<(usize, Found)>, String>>,
+    /// What was counted when the search began that found this.
+    found_for: Vec<(usize, i64)>,
+}
+
+impl Searcher {
+    /// A table of theirs is copied anew: what else there is has to be looked for again.
+    pub fn look_again(&mut self) {
+        *self = Self::default();
+    }
+
+    /// What is known of so many missing rows of a stream. Of more than were counted when the search began it knows nothing.
+    fn known(&self, counted: (usize, i64)) -> Result<Option<&Found>, &str> {
+        match &self.found {
+            Some(Ok(found)) if self.found_for.contains(&counted) => {
+                Ok(found.iter().find(|(of, _)| *of == counted.0).map(|(_, found)| found))
+            }
+            Some(Err(error)) => Err(error.as_str()),
+            _ => Ok(None),
+        }
+    }
 }
 
 impl Database {
@@ -45,6 +65,7 @@ impl Database {
         while let Some(ended) = searcher.task.try_join_next() {
             let found = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
             searcher.found = Some(found.map_err(|error| error.to_string()));
+            searcher.found_for.clone_from(&searcher.searched);
             searcher.again = Some(Instant::now() + PAUSE);
         }
         let counted = self.watcher.missing();
@@ -62,15 +83,15 @@ impl Database {
             searcher.task.spawn(async move { search(&context, &name, &names, &streams, &attached).await }.in_current_span());
         }
         let (context, name) = (&self.context, &self.name);
-        let findings = counted.iter().map(|(stream, count)| {
-            let found = match &self.searcher.found {
-                Some(Ok(found)) => Ok(found.iter().find(|(of, _)| of == stream).map(|(_, found)| found)),
-                Some(Err(error)) => Err(error.as_str()),
-                None => Ok(None),
-            };
-            finding(&context.mapping, name, self.names[*stream].subscription(), *count, found)
-        });
-        context.board.set_findings(name, "missing rows", findings.collect());
+        let told = |counted: &(usize, i64)| {
+            let (stream, count) = *counted;
+            finding(&context.mapping, name, self.names[stream].subscription(), count, self.searcher.known(*counted))
+        };
+        let findings: Vec<Finding> = counted.iter().map(told).collect();
+        let harmless = counted.iter().zip(&findings).filter(|(_, finding)| finding.severity != Severity::Error);
+        let harmless = harmless.map(|(counted, _)| *counted).collect();
+        context.board.database(name, |view| view.missing_harmless = harmless);
+        context.board.set_findings(name, "missing rows", findings);
     }
 }
 
@@ -97,7 +118,10 @@ async fn search(
         for table in tables.iter().filter(|table| undecided.contains(&table.label())).take(TABLES_LOOKED_INTO) {
             let lacking = pair.lacking(names, table).await?;
             if lacking.keys.is_empty() {
-                found.undecided.push(lacking.table);
+                // With a key, whether a row is there is all that was asked.
+                if lacking.columns.is_empty() {
+                    found.undecided.push(lacking.table);
+                }
             } else {
                 found.lacking.push(lacking);
             }
@@ -125,7 +149,7 @@ fn finding(mapping: &str, database: &str, subscription: &str, count: i64, found:
             Severity::Warning,
             "all tables of this stream have been compared since, and are equal: those rows are gone on the source as well"
                 .to_owned(),
-            format!("nothing; to be rid of the warning, copy any table of it anew, or all: {whole}"),
+            format!("nothing; to be rid of the warning, copy all anew: {whole}"),
         ),
         Ok(Some(found)) => {
             let mut which: Vec<String> = found.lacking.iter().map(Lacking::words).collect();
@@ -167,6 +191,17 @@ mod tests {
         );
         assert_eq!(told.fix, "copy anew: SELECT migrator.resync('erp', 'small', 'odd.t')");
         assert_eq!(told.severity, Severity::Error);
+    }
+
+    #[test]
+    fn a_search_says_nothing_of_rows_that_were_missed_since_it_began() {
+        let mut searcher =
+            Searcher { found: Some(Ok(vec![(0, Found::default())])), found_for: vec![(0, 1)], ..Searcher::default() };
+        assert!(matches!(searcher.known((0, 1)), Ok(Some(_))));
+        assert!(matches!(searcher.known((0, 2)), Ok(None)), "one more was missed since");
+        assert!(matches!(searcher.known((1, 1)), Ok(None)), "another stream");
+        searcher.look_again();
+        assert!(matches!(searcher.known((0, 1)), Ok(None)), "a table was copied anew");
     }
 
     #[test]

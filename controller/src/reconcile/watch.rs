@@ -107,6 +107,11 @@ struct Worker {
     applied: Lsn,
 }
 
+/// By place in `subscriptions`: how many updates and deletes were of rows that are not there.
+pub async fn missing(destination: &Client, subscriptions: &[u32]) -> Result<Vec<(usize, i64)>, tokio_postgres::Error> {
+    Ok(Workers::look(destination, subscriptions).await?.missing(subscriptions))
+}
+
 impl Workers {
     async fn look(destination: &Client, subscriptions: &[u32]) -> Result<Self, tokio_postgres::Error> {
         let rows = destination.query(WORKER, &[&subscriptions]).await?;
