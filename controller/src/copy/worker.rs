@@ -471,7 +471,7 @@ impl Sessions {
         self.reader.batch_execute("ROLLBACK TO SAVEPOINT copy").await.map_err(|source| Error::Session { doing, source })
     }
 
-    /// Whether the table has got another file since the snapshot. TRUNCATE and the rewriting forms of ALTER TABLE make a
+    /// Whether the table has got another file since the snapshot, or other columns than were looked for. TRUNCATE and the rewriting forms of ALTER TABLE make a
     /// table look empty to older snapshots (<https://www.postgresql.org/docs/current/mvcc-caveats.html>), so what was
     /// read says nothing. `pg_class` is read under the snapshot, the function looks at what is there now.
     async fn was_changed(&self, table: &Table) -> Result<bool, Failure> {

@@ -101,24 +101,10 @@ pub fn differences(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::copy::ReplicaIdentity;
+    use crate::copy::table::sample;
 
     fn table(name: &str, fingerprint: &str) -> Table {
-        Table {
-            oid: 1,
-            schema: "s".into(),
-            name: name.into(),
-            owner: "o".into(),
-            bytes: 0,
-            index_count: 0,
-            replica_identity: ReplicaIdentity::Default,
-            has_usable_identity: true,
-            candidate_index: None,
-            generated_in_key: vec![],
-            incomparable_columns: vec![],
-            columns: vec![],
-            fingerprint: fingerprint.into(),
-        }
+        Table { fingerprint: fingerprint.into(), ..sample(name, 0) }
     }
 
     #[test]
