@@ -115,7 +115,10 @@ async fn search(
             found.lacking.push(pair.lacking(names, &difference.doubt).await?);
         }
         // Keys can be looked for while the rows change.
-        for table in tables.iter().filter(|table| undecided.contains(&table.label())).take(TABLES_LOOKED_INTO) {
+        let busy: Vec<_> = tables.iter().filter(|table| undecided.contains(&table.label())).collect();
+        let (looked_into, others) = busy.split_at(busy.len().min(TABLES_LOOKED_INTO));
+        found.undecided.extend(others.iter().map(|table| table.label()));
+        for table in looked_into {
             let lacking = pair.lacking(names, table).await?;
             if lacking.keys.is_empty() {
                 // With a key, whether a row is there is all that was asked.
@@ -147,7 +150,8 @@ fn finding(mapping: &str, database: &str, subscription: &str, count: i64, found:
         Err(error) => (Severity::Error, format!("which they are could not be found: {error}"), format!("copy all anew: {whole}")),
         Ok(Some(found)) if found.lacking.is_empty() && found.undecided.is_empty() => (
             Severity::Warning,
-            "all tables of this stream have been compared since, and are equal: those rows are gone on the source as well"
+            "all tables of this stream have been compared since, and are equal, or lack no key where they are written to: those rows are gone on \
+             the source as well"
                 .to_owned(),
             format!("nothing; to be rid of the warning, copy all anew: {whole}"),
         ),
