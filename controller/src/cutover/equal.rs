@@ -8,6 +8,7 @@ use super::{Candidate, Completion, Error, failed};
 use crate::copy::table;
 use crate::ledger;
 use crate::monitor::drift;
+use crate::reconcile::stall::naming_lockers;
 use crate::reconcile::{Context, watch};
 use crate::stream::subscription::{self, TableState};
 use crate::stream::{Names, options, publication};
@@ -88,10 +89,13 @@ async fn compare(context: &Context, candidates: &[Candidate], when: When) -> Res
     try_join_all(candidates.iter().map(|candidate| async move {
         let Some(pair) = &candidate.pair else { return Ok(Comparison::default()) };
         let doubts = doubts(context, candidate).await?;
-        let compared = match when {
-            When::Before => pair.compare(&candidate.names, doubts).await,
-            When::Within => pair.compare_at_rest(doubts).await,
+        let comparing_them = async {
+            match when {
+                When::Before => pair.compare(&candidate.names, doubts).await,
+                When::Within => pair.compare_at_rest(doubts).await,
+            }
         };
+        let compared = naming_lockers(context, &candidate.name, |by| verify::Error::Locked { by }, comparing_them).await;
         compared.map_err(comparing(candidate))
     }))
     .await

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::TryFutureExt as _;
 use serde::Serialize;
 use tokio::time::timeout;
 use tokio_postgres::Client;
@@ -16,6 +17,7 @@ use crate::plan::{Section, Statement};
 use crate::postgres::{self, Endpoint, Lsn, Session, quote, retry};
 use crate::provision::tablespaces::Placement;
 use crate::provision::{carry, schema};
+use crate::reconcile::stall::naming_lockers;
 use crate::reconcile::{Context, act, admission, database, mapping, watch};
 use crate::stream::sequences::{self, Carry};
 use crate::stream::slot::{self, Slot};
@@ -147,6 +149,14 @@ pub enum Error {
         what: Vec<String>,
         /// What to do about it.
         cure: String,
+    },
+    /// Somebody has locked what is to be looked at.
+    #[error("database {database}: given up for {by}")]
+    Locked {
+        /// Where.
+        database: String,
+        /// The locks, and whose they are.
+        by: String,
     },
     /// The operator's time limit.
     #[error("the time limit of {} s was over while {doing}", .limit.as_secs_f64())]
@@ -367,8 +377,12 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
     let names = Names::of_database(&context.mapping, &name, oid, &effects, context.settings.streams);
     let ours = stream::publications(&names);
     // Nothing that waits for the cutover is kept in a tablespace.
-    let plan =
-        act::read_plan(&mut source, &name, &ours, &effects, context.settings.replica_identity, &Placement::default()).await?;
+    let reading = async {
+        source.wait_for_no_lock().await.map_err(database::Error::doing("preparing to look at the source"))?;
+        act::read_plan(&mut source, &name, &ours, &effects, context.settings.replica_identity, &Placement::default()).await
+    };
+    let locked = |by| Error::Locked { database: name.clone(), by };
+    let plan = naming_lockers(context, &name, locked, reading.map_err(Error::from)).await?;
     let mut views = plan.statements.clone();
     views.retain(|s| s.section == Section::AfterStreaming && s.object.class == "materialized_view");
     let mut last: Vec<Statement> = plan.statements.into_iter().filter(|s| s.section == Section::AtCutover).collect();

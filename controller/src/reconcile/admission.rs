@@ -135,22 +135,15 @@ pub struct Before {
 
 /// The endpoints of a mapping, labelled so that a restarted controller finds its predecessor's sessions.
 pub fn endpoints(config: &Config, name: &str, mapping: &config::Mapping, label: &str) -> (Endpoint, Endpoint) {
-    let endpoint = |instance: &str| Endpoint {
-        name: instance.to_owned(),
-        instance: config.instances[instance].clone(),
-        application_name: format!("pg-migrator/{label}{name}"),
-    };
+    let endpoint =
+        |instance: &str| Endpoint::new(instance, config.instances[instance].clone(), format!("pg-migrator/{label}{name}"));
     (endpoint(&mapping.source), endpoint(&mapping.destination))
 }
 
 /// The standby that a mapping reads from, if it names one.
 pub fn standby(config: &Config, name: &str, mapping: &config::Mapping, label: &str) -> Option<Endpoint> {
     let standby = mapping.copy_from.as_ref()?;
-    Some(Endpoint {
-        name: standby.clone(),
-        instance: config.instances[standby].clone(),
-        application_name: format!("pg-migrator/{label}{name}"),
-    })
+    Some(Endpoint::new(standby, config.instances[standby].clone(), format!("pg-migrator/{label}{name}")))
 }
 
 /// The checks of the source instance. What our names say was made by us already needs no room any more.

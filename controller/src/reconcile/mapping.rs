@@ -22,7 +22,6 @@ use crate::gentle::{self, room};
 use crate::ledger;
 use crate::monitor::board::Board;
 use crate::monitor::projection::{self, Projection};
-use crate::postgres::attend::{Attended, attend};
 use crate::postgres::{self, Endpoint, Session, quote, retry};
 use crate::provision::{carry, control, rehearsal, roles, tablespaces};
 use crate::stream::{Names, subscription};
@@ -322,11 +321,7 @@ impl Mapping {
                 self.start_databases(context, &mode, &mut tasks, &mut known, &mut running).await?;
             }
             ticks += 1;
-            let attended = [Attended::new(&self.destination, control)];
-            attend(&attended, || 0, projection.write(control))
-                .await
-                .ok_or(Error::Lost)?
-                .map_err(doing("writing the projection"))?;
+            projection.write(control).await.map_err(doing("writing the projection"))?;
             while let Some(ended) = tasks.try_join_next_with_id() {
                 let id = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(id, ())| *id);
                 let Some((name, _)) = running.remove(&id) else { continue };
@@ -338,11 +333,7 @@ impl Mapping {
                     ticks = 0;
                 }
             }
-            let requests = attend(&attended, || 0, request::open(control, &self.name))
-                .await
-                .ok_or(Error::Lost)?
-                .map_err(doing("reading the requests"))?;
-            for request in requests {
+            for request in request::open(control, &self.name).await.map_err(doing("reading the requests"))? {
                 match &request.kind {
                     Kind::Pause | Kind::Resume => {
                         paused = request.kind == Kind::Pause;
@@ -384,10 +375,7 @@ impl Mapping {
                             };
                             self.board.event("", "info", format!("resync: {report}"));
                             // Whoever reads the answer must not be told that all is ready, as it was before.
-                            attend(&attended, || 0, projection.write(control))
-                                .await
-                                .ok_or(Error::Lost)?
-                                .map_err(doing("writing the projection"))?;
+                            projection.write(control).await.map_err(doing("writing the projection"))?;
                             self.answer(control, &request, ok, &report).await?;
                         }
                     }

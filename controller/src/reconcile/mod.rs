@@ -44,7 +44,7 @@ mod prove;
 mod reconnect;
 pub mod request;
 mod resync;
-mod stall;
+pub(crate) mod stall;
 pub mod watch;
 
 /// What every task of a mapping shares.
