@@ -442,6 +442,7 @@ impl Database {
             self.forget_comparison();
             let _ = order.answer.send(outcome);
             self.finished = false;
+            self.only_looked = false;
             self.watcher = Watcher::default();
         }
         Ok(())
