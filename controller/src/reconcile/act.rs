@@ -454,6 +454,8 @@ impl Database {
             // What was compared before says nothing of the fresh copy.
             self.forget_comparison();
             let _ = order.answer.send(outcome);
+            // Whoever has something copied anew may have changed the schema before: what is missing is told by the source as it is now.
+            self.plan = None;
             self.finished = false;
             self.watcher = Watcher::default();
         }
