@@ -186,21 +186,18 @@ async fn ours(pair: &Pair) -> Result<(Duration, Duration, Duration, usize)> {
 }
 
 fn endpoint(cluster: &Cluster) -> Endpoint {
-    Endpoint {
-        name: "destination".to_owned(),
-        instance: Instance {
-            host: cluster.host().to_owned(),
-            port: cluster.port(),
-            user: cluster.user().to_owned(),
-            password: Some(cluster.password().into()),
-            password_file: None,
-            sslmode: Some(SslMode::Disable),
-            sslrootcert: None,
-            database: "postgres".to_owned(),
-            from_destination: FromDestination::default(),
-        },
-        application_name: "bench".to_owned(),
-    }
+    let instance = Instance {
+        host: cluster.host().to_owned(),
+        port: cluster.port(),
+        user: cluster.user().to_owned(),
+        password: Some(cluster.password().into()),
+        password_file: None,
+        sslmode: Some(SslMode::Disable),
+        sslrootcert: None,
+        database: "postgres".to_owned(),
+        from_destination: FromDestination::default(),
+    };
+    Endpoint::new("destination", instance, "bench".to_owned())
 }
 
 /// The most memory that this process has had, in kB.
