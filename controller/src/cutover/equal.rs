@@ -140,6 +140,23 @@ pub(super) async fn prove_by_hand(context: &Context, candidates: &[Candidate]) -
     Ok(())
 }
 
+/// Refuses to complete a switch that was made by hand where a stream stands still, as it does while tables are copied anew: what was written
+/// since is not there. Changes nothing.
+pub(super) async fn refuse_if_not_streaming(context: &Context, oid: u32, database: &str) -> Result<(), Error> {
+    let failed = |source| Error::Statement { doing: "looking for the stream", database: database.to_owned(), source };
+    let effects = ledger::in_force(&context.control, &context.mapping).await?;
+    let names = Names::of_database(&context.mapping, database, oid, &effects, context.settings.streams);
+    let destination = context.destination.connect(database).await?;
+    for names in &names {
+        let found = subscription::observe(&destination, names).await.map_err(failed)?;
+        if !found.is_some_and(|subscription| subscription.enabled) {
+            let why = format!("its stream {} is not running", names.subscription());
+            return Err(Error::NotReady { database: database.to_owned(), why });
+        }
+    }
+    Ok(())
+}
+
 /// Refuses to complete a switch that was made by hand where one of them differs. Changes nothing.
 pub(super) async fn refuse_if_different(context: &Context, oid: u32, database: &str) -> Result<(), Error> {
     let failed = |source| Error::Compare { database: database.to_owned(), source };

@@ -277,10 +277,12 @@ pub async fn build(
                 };
                 let mut held = vec![permit];
                 held.extend((0..work.helpers).map_while(|_| Arc::clone(permits).try_acquire_owned().ok()));
+                // One needs no permit: it takes what the others leave.
+                let helpers = (held.len() - 1).max(work.helpers.min(1));
                 tasks.spawn(
                     async move {
                         let begun = Instant::now();
-                        let outcomes = execute(&session, &sql, held.len() - 1).await;
+                        let outcomes = execute(&session, &sql, helpers).await;
                         drop(held);
                         (session, work, begun, outcomes)
                     }

@@ -152,9 +152,9 @@ impl Mapping {
     ) -> Result<(), Error> {
         self.board.lock().phase = Some(Phase::Completing);
         projection.write(control).await.map_err(doing("writing the projection"))?;
-        if finish_first && !request.keep && !request.started {
+        if finish_first && !request.started {
             // Nothing has been changed yet: what is refused now leaves the mapping as it is.
-            if let Err(error) = cutover::may_finish_by_hand(context).await {
+            if let Err(error) = cutover::may_finish_by_hand(context, request.keep).await {
                 self.board.lock().phase = None;
                 let report = json!({ "error": error.to_string() });
                 return request::refused(control, request.id, &report).await.map_err(doing("answering a request"));
