@@ -72,7 +72,7 @@ pub struct Report {
 
 /// The order in which things go: the stream before its slot, the slot before the publication it decodes by, and writes
 /// on the source are let in again when nothing can carry them over any more.
-const ORDER: [Kind; 10] = [
+const ORDER: [Kind; 11] = [
     Kind::Subscription,
     Kind::Slot,
     Kind::Publication,
@@ -80,6 +80,7 @@ const ORDER: [Kind; 10] = [
     Kind::WriteBlock,
     Kind::Detached,
     Kind::ReplayPause,
+    Kind::SwitchedOn,
     Kind::Database,
     Kind::Role,
     Kind::Membership,
@@ -103,7 +104,7 @@ pub async fn run(context: &Context, finish_first: bool, keep: bool) -> Result<Re
         } else {
             format!("{} {} in {}", effect.kind.as_str(), effect.object, effect.database)
         };
-        if matches!(effect.kind, Kind::Database | Kind::Role | Kind::Membership) {
+        if matches!(effect.kind, Kind::SwitchedOn | Kind::Database | Kind::Role | Kind::Membership) {
             if first_error.is_none() {
                 ledger::undone(&context.control, effect.id, "kept").await?;
                 report.kept.push(words);
@@ -175,7 +176,7 @@ async fn undo(context: &Context, effect: &SideEffect, words: &str) -> Result<(),
             undo_in_source(context, &session, effect, database, words).await
         }
         // It ended by itself, after seconds.
-        Kind::ReplayPause | Kind::Detached | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
+        Kind::ReplayPause | Kind::Detached | Kind::SwitchedOn | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
     }
 }
 
@@ -229,12 +230,17 @@ async fn undo_in_source(
         Kind::WriteBlock => {
             let mut entry = block::Entry::of(effect);
             entry.database = database;
-            block::unblock(&context.source, &context.control, &[entry]).await;
+            block::unblock(&context.source, &context.control, &context.lock, &[entry]).await;
             Ok(())
         }
-        Kind::Slot | Kind::Subscription | Kind::ReplayPause | Kind::Detached | Kind::Database | Kind::Role | Kind::Membership => {
-            Ok(())
-        }
+        Kind::Slot
+        | Kind::Subscription
+        | Kind::ReplayPause
+        | Kind::Detached
+        | Kind::SwitchedOn
+        | Kind::Database
+        | Kind::Role
+        | Kind::Membership => Ok(()),
     }
 }
 

@@ -49,10 +49,13 @@ pub enum Kind {
     Detached,
     /// The pause of a standby's replay, for as long as a snapshot is being taken there.
     ReplayPause,
+    /// What a cutover switches on in a destination database; the detail has the statements that take it back. Stays after completion, for
+    /// it is what the source has.
+    SwitchedOn,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Role,
         Self::Membership,
         Self::Database,
@@ -63,6 +66,7 @@ impl Kind {
         Self::WriteBlock,
         Self::Detached,
         Self::ReplayPause,
+        Self::SwitchedOn,
     ];
 
     /// The word in the ledger.
@@ -78,6 +82,7 @@ impl Kind {
             Self::WriteBlock => "write_block",
             Self::Detached => "detached",
             Self::ReplayPause => "replay_pause",
+            Self::SwitchedOn => "switched_on",
         }
     }
 
@@ -189,6 +194,28 @@ pub async fn record(
         .await
         .map_err(WRITE)?;
     Ok(row.get(0))
+}
+
+/// Makes way for a table of the same name as one that is in the ledger already: the other one was renamed or dropped since, and keeps
+/// its row, by which it is known through its OID.
+pub async fn set_aside_namesakes(
+    control: &Client,
+    mapping: &str,
+    database: &str,
+    kind: Kind,
+    object: &str,
+    oid: u32,
+) -> Result<(), Error> {
+    control
+        .execute(
+            "UPDATE migrator.side_effect SET object = object || ' (formerly, OID ' || (detail ->> 'oid') || ')'
+             WHERE mapping = $1 AND side = 'source' AND database = $2 AND kind = $3 AND object = $4 AND undone_at IS NULL
+               AND (detail ->> 'oid')::bigint <> $5",
+            &[&mapping, &database, &kind.as_str(), &object, &i64::from(oid)],
+        )
+        .await
+        .map_err(WRITE)?;
+    Ok(())
 }
 
 /// The slots that were ever made, or meant to be, for a database of this mapping, the latest first: their names tell which database of the

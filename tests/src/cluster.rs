@@ -18,6 +18,7 @@ use crate::error::{Doing, Error, Result};
 
 pub mod control;
 mod standby;
+mod template;
 
 /// How long a server may take until it answers. Generous: two cores may be busy compiling.
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -91,7 +92,7 @@ impl Cluster {
         "postgres"
     }
 
-    /// The superuser's password; made for this server alone.
+    /// The superuser's password; drawn at random, and another one for each version.
     pub fn password(&self) -> &str {
         &self.password
     }
@@ -224,29 +225,23 @@ impl ClusterBuilder {
     }
 
     async fn start_once(&self, bin: &Path) -> Result<Cluster> {
-        let password = format!("pw-{:032x}", rand::rng().random::<u128>());
         let folder = make_folder(self.major, self.parent.as_deref())?;
         let port = free_port()?;
-        let initialised = self.initialise(bin, &folder, port, &password);
-        if let Err(error) = initialised {
-            // The first error is the one to report.
-            let _ = fs::remove_dir_all(&folder);
-            return Err(error);
-        }
+        let password = match self.initialise(bin, &folder, port) {
+            Ok(password) => password,
+            Err(error) => {
+                // The first error is the one to report.
+                let _ = fs::remove_dir_all(&folder);
+                return Err(error);
+            }
+        };
         Cluster::launch(self.major, bin, folder, port, password, &self.environment).await
     }
 
-    fn initialise(&self, bin: &Path, folder: &Path, port: u16, password: &str) -> Result<()> {
-        let password_file = folder.join("password");
-        fs::write(&password_file, password).doing(|| format!("writing {}", password_file.display()))?;
+    /// Makes the data and the settings of a server. Gives the superuser's password.
+    fn initialise(&self, bin: &Path, folder: &Path, port: u16) -> Result<String> {
         give_to_server_user(folder)?;
-        let mut initdb = server_command(&bin.join("initdb"));
-        initdb
-            .arg("-D")
-            .arg(folder.join("data"))
-            .args(["-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"])
-            .arg(format!("--pwfile={}", password_file.display()));
-        output_of(initdb)?;
+        let password = template::lay_out(bin, folder)?;
         let mut conf = String::from(
             "listen_addresses = '127.0.0.1'\n\
              fsync = off\nfull_page_writes = off\nsynchronous_commit = off\n\
@@ -266,7 +261,8 @@ impl ClusterBuilder {
             let _ = writeln!(conf, "{name} = '{}'", value.replace('\'', "''"));
         }
         let path = folder.join("data/postgresql.auto.conf");
-        fs::write(&path, conf).doing(|| format!("writing {}", path.display()))
+        fs::write(&path, conf).doing(|| format!("writing {}", path.display()))?;
+        Ok(password)
     }
 }
 
@@ -347,9 +343,14 @@ pub fn has_server(major: u32) -> bool {
     server_bin(major).is_ok()
 }
 
+/// The folder of the servers that this project builds.
+fn cache() -> String {
+    std::env::var("PG_MIGRATOR_CACHE").unwrap_or_else(|_| "/opt/pg-migrator".to_owned())
+}
+
 /// The folder of programs of the server of this major version.
 pub fn server_bin(major: u32) -> Result<PathBuf> {
-    let cache = std::env::var("PG_MIGRATOR_CACHE").unwrap_or_else(|_| "/opt/pg-migrator".to_owned());
+    let cache = cache();
     let mut candidates = Vec::new();
     if major == 18 {
         // The same order as find_pg18 in scripts/lib.sh: the extension is installed into the first of these.

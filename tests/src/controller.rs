@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::cluster::control::signal;
 use crate::cluster::{Cluster, keep_log, output_of, rows};
 use crate::error::{Doing, Error, Result};
 
@@ -37,9 +38,9 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// A mapping of one instance onto another, all databases, with two workers of each kind.
+    /// A mapping of one instance onto another, all databases, with two workers of each kind. It need not be calm for long to be ready.
     pub fn new(name: &str, source: &str, destination: &str) -> Self {
-        let lines = vec!["copy_workers = 2".to_owned(), "index_workers = 2".to_owned()];
+        let lines = ["copy_workers = 2", "index_workers = 2", "stable_for = \"500ms\""].map(str::to_owned).to_vec();
         Self { name: name.to_owned(), source: source.to_owned(), destination: destination.to_owned(), lines }
     }
 
@@ -221,6 +222,13 @@ impl Controller {
     /// Whether the daemon runs.
     pub fn is_running(&mut self) -> bool {
         self.daemon.as_mut().is_some_and(|daemon| matches!(daemon.try_wait(), Ok(None)))
+    }
+
+    /// Sends the daemon a signal, by its name without SIG.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let pid = self.id().ok_or_else(|| Error::Broken("there is no controller".to_owned()))?;
+        let pid = i32::try_from(pid).map_err(|_| Error::Broken(format!("{pid} is no process id")))?;
+        signal(pid, name)
     }
 
     /// `kill -9`.

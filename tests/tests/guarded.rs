@@ -75,6 +75,45 @@ async fn a_table_made_anew_on_the_source_is_not_called_equal_and_a_resync_cures_
     controller.wait_until_ready(&pair.destination, MAPPING, Duration::from_mins(2)).await?;
     controller.must(&["cutover", MAPPING]).await?;
     compare::equal(&pair.source, &pair.destination, DATABASE).await?;
+    controller.must(&["complete", MAPPING]).await?;
+    let ours = "SELECT count(*) FROM pg_class WHERE relnamespace = 'app'::regnamespace AND relkind = 'r' AND relreplident <> 'd'";
+    assert_eq!(pair.source.value(DATABASE, ours).await?, "0", "the new table has its own replica identity again");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_completion_that_is_asked_for_beside_a_resync_waits_for_the_fresh_copy() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    SMALL.load(&pair.source, DATABASE, 1).await?;
+    let mut controller = Controller::started(&pair.config())?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    let both = format!("SELECT migrator.resync('{MAPPING}', '{DATABASE}'); SELECT migrator.mark_complete('{MAPPING}')");
+    pair.destination.run("migrator", &both).await?;
+    pair.source.run(DATABASE, "INSERT INTO app.codes VALUES ('written', 'meanwhile')").await?;
+    let over = "(SELECT bool_or(kind = 'complete' AND succeeded) FROM migrator.requests)";
+    controller.wait_for(&pair.destination, over, READY_LIMIT).await?;
+    let resync = "SELECT succeeded FROM migrator.requests WHERE kind = 'resync'";
+    assert_eq!(pair.destination.value("migrator", resync).await?, "t");
+    compare::equal(&pair.source, &pair.destination, DATABASE).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_switch_is_completed_whatever_the_checks_would_say_of_the_old_server_by_now() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    SMALL.load(&pair.source, DATABASE, 1).await?;
+    let mapping = Mapping::new(MAPPING, "erp_old", "erp_new").databases(&[DATABASE]);
+    let mut controller = Controller::started(&pair.instances().mapping(&mapping))?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    controller.must(&["cutover", MAPPING]).await?;
+    controller.kill()?;
+    // So that nobody takes the old one for the new one: no database of the mapping is left on the source.
+    insisting(&pair.source, DATABASE, &[], "ALTER DATABASE small RENAME TO small_old").await?;
+    controller.start()?;
+    controller.must(&["complete", MAPPING]).await?;
+    for left in ["pg_publication", "pg_replication_slots", "pg_db_role_setting"] {
+        assert_eq!(pair.source.value("small_old", &format!("SELECT count(*) FROM {left}")).await?, "0", "{left}");
+    }
+    assert_eq!(pair.destination.value(DATABASE, "SELECT count(*) FROM pg_subscription").await?, "0");
     Ok(())
 }
 

@@ -171,3 +171,27 @@ async fn copying_waits_for_the_stream_while_too_much_is_kept_and_then_goes_on() 
     drained(&pair.source).await?;
     compare::equal(&pair.source, &pair.destination, "small").await.map(drop)
 }
+
+#[tokio::test]
+async fn the_source_is_protected_from_what_it_keeps_for_a_mapping_that_is_refused() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    SMALL.load(&pair.source, "small", 1).await?;
+    let mut controller = Controller::started(&guarded(&pair, "drop_slot", ""))?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    controller.kill()?;
+    // Nothing of the source is selected any more, and the stream stands still.
+    let nothing = Mapping::new(MAPPING, "erp_old", "erp_new").databases(&["another"]);
+    let lines = format!("wal_limit = {LIMIT}\nwal_guard = \"drop_slot\"");
+    let mut controller = Controller::started(&pair.instances().mapping(&nothing.line(&lines)))?;
+    let refused = "(SELECT count(*) = 1 FROM migrator.findings WHERE code = 'no_database' AND resolved_at IS NULL)";
+    controller.wait_for(&pair.destination, refused, READY_LIMIT).await?;
+    let blocker = pair.destination.connect("small").await?;
+    let lock = "BEGIN; LOCK TABLE app.people IN SHARE ROW EXCLUSIVE MODE";
+    blocker.batch_execute(lock).await.map_err(|error| Error::Broken(format!("locking: {error}")))?;
+    pair.source.run("small", "UPDATE app.people SET weight = 1").await?;
+    write_log(&pair.source, 70).await?;
+    let dropped = "(SELECT outcome = 'dropped to protect the source' FROM migrator.side_effects WHERE kind = 'slot')";
+    controller.wait_for(&pair.destination, dropped, Duration::from_secs(30)).await?;
+    assert_eq!(pair.source.value("postgres", "SELECT count(*) FROM pg_replication_slots").await?, "0");
+    Ok(())
+}

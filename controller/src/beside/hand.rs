@@ -66,8 +66,7 @@ impl Hand {
     /// Opens both sessions.
     pub async fn open(source: &Endpoint, destination: &Endpoint, database: &str, rate: Rate) -> Result<Self, Failure> {
         let reader = source.connect(database).await?;
-        // Whatever somebody on the source has locked: it is tried again later.
-        reader.batch_execute("SET lock_timeout = '5s'").await.map_err(Failure::of("preparing to read"))?;
+        reader.wait_for_no_lock().await.map_err(Failure::of("preparing to read"))?;
         loader::as_bytes(&reader).await.map_err(Failure::of("preparing to read"))?;
         let loader = Loader::open(destination, database).await?;
         let (destination, database) = (destination.clone(), database.to_owned());

@@ -51,6 +51,12 @@ pub enum Error {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
+    /// Somebody has locked it.
+    #[error("looking at what travels beside the stream was given up for {by}")]
+    Locked {
+        /// The locks, and whose they are.
+        by: String,
+    },
 }
 
 /// What was done.
@@ -137,6 +143,7 @@ impl Crew {
         rate: Rate,
     ) -> Result<Self, Error> {
         let ours = source.connect(database).await?;
+        ours.wait_for_no_lock().await.map_err(Error::Look)?;
         let theirs = destination.connect(database).await?;
         for session in [&ours, &theirs] {
             session.batch_execute("SET work_mem = '64MB'").await.map_err(Error::Look)?;

@@ -84,11 +84,7 @@ async fn serve_dashboard(
     let databases = destinations
         .into_iter()
         .map(|name| {
-            let endpoint = Endpoint {
-                name: name.clone(),
-                instance: config.instances[name].clone(),
-                application_name: "pg-migrator/dashboard".to_owned(),
-            };
+            let endpoint = Endpoint::new(name, config.instances[name].clone(), "pg-migrator/dashboard".to_owned());
             let database = config.control_database.clone();
             pg_migrator_dashboard::ControlDatabase {
                 name: name.clone(),

@@ -13,11 +13,7 @@ pub(super) async fn run(config: &Config, as_json: bool) -> Result<Answer, Failur
     destinations.dedup();
     let mut rows: Vec<Value> = Vec::new();
     for name in destinations {
-        let endpoint = Endpoint {
-            name: name.clone(),
-            instance: config.instances[name].clone(),
-            application_name: "pg-migrator/status".to_owned(),
-        };
+        let endpoint = Endpoint::new(name, config.instances[name].clone(), "pg-migrator/status".to_owned());
         let fail = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
         let maintenance = endpoint.connect(&endpoint.instance.database).await.map_err(|e| fail(&e))?;
         if !control::exists(&endpoint, &maintenance, &config.control_database).await.map_err(|e| fail(&e))? {

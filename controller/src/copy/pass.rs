@@ -66,11 +66,6 @@ pub enum Error {
         #[source]
         source: tokio_postgres::Error,
     },
-    /// Rows were under way, and no server moves them.
-    #[error(
-        "copying: nothing has moved for a while, and both servers wait for us; a connection is broken, and its end was not told"
-    )]
-    Silent,
     /// Somebody else, most likely a predecessor's session, attached the table just now.
     #[error("{table} is attached already: looking again")]
     Overtaken {
@@ -163,8 +158,7 @@ pub async fn run(
     for _ in 0..workers {
         let (opened, is_open) = oneshot::channel();
         let (queue, may_work) = oneshot::channel();
-        let endpoint = snapshot.reader.clone();
-        let reader = open_reader(endpoint.clone(), settings.source_database.clone(), snapshot.name.clone());
+        let reader = open_reader(snapshot.reader.clone(), settings.source_database.clone(), snapshot.name.clone());
         let (settings, lsn, events, stop) = (settings.clone(), snapshot.lsn, events.clone(), stop.clone());
         let work = async move {
             let reader = reader.await?;
@@ -173,7 +167,7 @@ pub async fn run(
             // Whoever waits is gone when another worker can't begin.
             let _ = opened.send(block_size);
             match may_work.await {
-                Ok(queue) => Worker { settings, reader: endpoint, lsn, began, queue, events, stop }.run(reader).await,
+                Ok(queue) => Worker { settings, lsn, began, queue, events, stop }.run(reader).await,
                 Err(_) => Ok(()),
             }
         };

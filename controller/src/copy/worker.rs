@@ -1,7 +1,7 @@
 //! A worker of a pass: one session on each side, and one job after the other.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -15,8 +15,7 @@ use super::schedule::{Job, Queue};
 use super::table::Table;
 use super::together;
 use crate::gentle::rate::Limiter;
-use crate::postgres::attend::{Attended, attend};
-use crate::postgres::{Endpoint, Lsn, Session, quote, refusal, retry};
+use crate::postgres::{Lsn, Session, quote, refusal, retry};
 use crate::provision::statistics;
 
 /// Why a table is copied anew, with what is read of it then.
@@ -26,44 +25,11 @@ pub(super) const CHANGED: &str =
 /// What a worker shares with the others of its pass.
 pub(super) struct Worker {
     pub settings: Settings,
-    /// Where rows are read: the source, or a standby of it.
-    pub reader: Endpoint,
     pub lsn: Lsn,
     pub began: Instant,
     pub queue: Arc<Mutex<Queue>>,
     pub events: mpsc::UnboundedSender<Event>,
     pub stop: tokio::sync::watch::Receiver<bool>,
-}
-
-/// What a worker does, for whoever looks after its sessions.
-#[derive(Default)]
-struct Activity {
-    progress: Mutex<Arc<Progress>>,
-    /// It waits for another worker, whose sessions are looked after by that one.
-    waits: AtomicBool,
-    looks: AtomicU64,
-}
-
-impl Activity {
-    fn now_is(&self, progress: &Arc<Progress>) {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(progress);
-    }
-
-    async fn of_another<T>(&self, wait: impl Future<Output = T>) -> T {
-        self.waits.store(true, Ordering::Relaxed);
-        let result = wait.await;
-        self.waits.store(false, Ordering::Relaxed);
-        result
-    }
-
-    /// A number that changes as long as all is well.
-    fn seen(&self) -> u64 {
-        if self.waits.load(Ordering::Relaxed) {
-            self.looks.fetch_add(1, Ordering::Relaxed);
-        }
-        let bytes = self.progress.lock().unwrap_or_else(PoisonError::into_inner).bytes.load(Ordering::Relaxed);
-        bytes + self.looks.load(Ordering::Relaxed)
-    }
 }
 
 /// Whether a failure is the table's own or breaks the worker.
@@ -116,20 +82,14 @@ impl Worker {
             referenced(&writer).await.map_err(|source| Error::Session { doing: "looking for foreign keys", source })?;
         let mut sessions = Sessions { reader, writer, statistics, referenced, one_by_one: Vec::new() };
         loop {
-            let attended =
-                [Attended::new(&self.reader, &sessions.reader), Attended::new(&self.settings.destination, &sessions.writer)];
-            let activity = Activity::default();
-            match attend(&attended, || activity.seen(), self.work(&mut sessions, &activity))
-                .await
-                .unwrap_or(Err(Error::Silent))?
-            {
+            match self.work(&mut sessions).await? {
                 Came::ToTheEnd => return Ok(()),
                 Came::ToAFailure => sessions.writer = loader().await?,
             }
         }
     }
 
-    async fn work(&self, sessions: &mut Sessions, activity: &Activity) -> Result<Came, Error> {
+    async fn work(&self, sessions: &mut Sessions) -> Result<Came, Error> {
         loop {
             let job = match sessions.one_by_one.pop() {
                 Some(table) => Job::Table(table),
@@ -140,7 +100,7 @@ impl Worker {
             };
             match job {
                 Job::Table(table) => {
-                    if self.table(sessions, table, activity).await? == Came::ToAFailure {
+                    if self.table(sessions, table).await? == Came::ToAFailure {
                         return Ok(Came::ToAFailure);
                     }
                 }
@@ -153,8 +113,7 @@ impl Worker {
                     if range.is_first() {
                         self.tell(Event::Started(split.table.clone(), Arc::clone(&split.progress)));
                     }
-                    activity.now_is(&split.progress);
-                    match self.copy_part(sessions, &split, range, activity).await {
+                    match self.copy_part(sessions, &split, range).await {
                         Ok(false) => {}
                         Ok(true) => {
                             tracing::info!(table = split.table.label(), "copied in parts and attached");
@@ -185,9 +144,8 @@ impl Worker {
         Ok(Came::ToTheEnd)
     }
 
-    async fn table(&self, sessions: &mut Sessions, table: Table, activity: &Activity) -> Result<Came, Error> {
+    async fn table(&self, sessions: &mut Sessions, table: Table) -> Result<Came, Error> {
         let progress = Arc::new(Progress::default());
-        activity.now_is(&progress);
         self.tell(Event::Started(table.clone(), Arc::clone(&progress)));
         match self.copy(sessions, &table, &progress).await {
             Ok(rows) => {
@@ -313,17 +271,11 @@ impl Worker {
     }
 
     /// Copies a part; true if it was the last one and the table is attached.
-    async fn copy_part(
-        &self,
-        sessions: &mut Sessions,
-        split: &Split,
-        range: Range,
-        activity: &Activity,
-    ) -> Result<bool, Failure> {
+    async fn copy_part(&self, sessions: &mut Sessions, split: &Split, range: Range) -> Result<bool, Failure> {
         let table = &split.table;
         let owner = sessions.as_owner(table).await?;
         // The others wait here for the first.
-        let file = *activity.of_another(split.file.get_or_try_init(|| self.prepare(sessions, split, &owner))).await?;
+        let file = *split.file.get_or_try_init(|| self.prepare(sessions, split, &owner)).await?;
         if split.is_given_up() {
             return Ok(false);
         }
@@ -335,7 +287,7 @@ impl Worker {
         if sessions.file(table).await? != file || sessions.was_changed(table).await? {
             return Err(Failure::Table(CHANGED.to_owned()));
         }
-        let turn = activity.of_another(split.turn()).await;
+        let turn = split.turn().await;
         let last = turn.is_last();
         sessions.leave().await?;
         if last {

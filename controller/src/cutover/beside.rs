@@ -12,7 +12,6 @@ use futures_util::future::try_join_all;
 use super::{Candidate, Completion, Error};
 use crate::beside::{Crew, Outcome, Rate, Record, Touched};
 use crate::plan::Statement;
-use crate::postgres::attend::{Attended, attend};
 use crate::postgres::retry;
 use crate::reconcile::Context;
 
@@ -55,7 +54,7 @@ pub(super) async fn refresh_views(context: &Context, candidates: &[Candidate], l
                 Err(format!("the time limit of {} s was over", limit.as_secs_f64()))
             } else {
                 context.board.set_waiting(&candidate.name, Some(format!("{} to be refreshed", statement.object)));
-                refresh_view(context, candidate, statement, left).await?
+                refresh_view(candidate, statement, left).await?
             };
             match outcome {
                 Ok(()) => filled += 1,
@@ -75,12 +74,7 @@ pub(super) async fn refresh_views(context: &Context, candidates: &[Candidate], l
 }
 
 /// Fills one, within what is left of the time. The server itself ends it then: the session is still needed.
-async fn refresh_view(
-    context: &Context,
-    candidate: &Candidate,
-    statement: &Statement,
-    left: Duration,
-) -> Result<Result<(), String>, Error> {
+async fn refresh_view(candidate: &Candidate, statement: &Statement, left: Duration) -> Result<Result<(), String>, Error> {
     let destination = &candidate.destination;
     let refreshing = async {
         let limit = i32::try_from(left.as_millis().max(1)).unwrap_or(i32::MAX);
@@ -89,10 +83,7 @@ async fn refresh_view(
         destination.batch_execute("SET statement_timeout = 0").await?;
         Ok(refreshed.map_err(|error| retry::message(&error)))
     };
-    let refreshed = attend(&[Attended::new(&context.destination, destination)], || 0, refreshing).await;
-    refreshed
-        .unwrap_or_else(|| Ok(Err("no answer comes".to_owned())))
-        .map_err(super::failed("refreshing materialized views", candidate))
+    refreshing.await.map_err(super::failed("refreshing materialized views", candidate))
 }
 
 /// Brings everything over once more, all databases side by side. Nobody may be writing.

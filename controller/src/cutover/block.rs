@@ -12,12 +12,20 @@ use tokio_postgres::error::SqlState;
 
 use super::Error;
 use crate::ledger::{self, Kind, Side, SideEffect};
-use crate::postgres::{Endpoint, quote, retry};
+use crate::postgres::{Endpoint, Session, quote, retry};
+use crate::reconcile::lock::Lock;
 
 /// Taking back a setting of the block is tried again after this long without an answer.
 const UNBLOCK_LIMIT: Duration = Duration::from_mins(1);
 
+/// What holds while a setting of the block is made or taken back: it is on the source's disk when we are told, and no standby that does not
+/// answer keeps us from hearing of it.
+const SETTINGS: &str = "SET synchronous_commit = local";
+/// The server gives a statement up sooner than we do: so none is left on its way.
+const UNBLOCK_SETTINGS: &str = "SET synchronous_commit = local; SET statement_timeout = '30s'";
+
 const VARIABLE: &str = "default_transaction_read_only";
+const ON: &str = "on";
 
 /// A setting to be made: for a role in the database, or for the database.
 struct Target {
@@ -52,37 +60,44 @@ pub struct Entry {
     pub database: String,
     role: Option<String>,
     previous: Option<String>,
+    /// The backend on the source that sets it, where this process began to. It may still be at it when we wait no more.
+    pid: Option<i32>,
 }
 
 impl Entry {
     /// Reads an entry of the ledger.
     pub fn of(effect: &SideEffect) -> Self {
         let text = |key: &str| effect.detail.get(key).and_then(Value::as_str).map(str::to_owned);
-        Self { effect: effect.id, database: effect.database.clone(), role: text("role"), previous: text("previous") }
+        Self { effect: effect.id, database: effect.database.clone(), role: text("role"), previous: text("previous"), pid: None }
     }
 }
 
 /// Blocks writes on the database that `source` is connected to, and ends every session that could still write. What is
 /// set is noted in `entries` before it is set. Gives the moment of the block, by the source's clock, for [`end_sessions`].
 pub async fn block(
-    source: &Client,
+    source: &Session,
     control: &Client,
     mapping: &str,
     database: &str,
     entries: &mut Vec<Entry>,
 ) -> Result<(String, u64), Error> {
     let failed = |source| Error::Statement { doing: "blocking writes", database: database.to_owned(), source };
+    source.batch_execute(SETTINGS).await.map_err(failed)?;
     for target in targets(source).await.map_err(failed)? {
         let object = target.role.as_ref().map_or_else(|| "database".to_owned(), |role| format!("role {role}"));
         let detail = json!({ "role": target.role, "previous": target.previous });
         let effect = ledger::record(control, mapping, Side::Source, database, Kind::WriteBlock, &object, &detail).await?;
         // After a restart the source shows our own setting: what was there before is in the ledger.
         let known = ledger::in_force(control, mapping).await?.into_iter().find(|e| e.id == effect);
-        entries.push(known.as_ref().map_or_else(
-            || Entry { effect, database: database.to_owned(), role: target.role.clone(), previous: target.previous.clone() },
-            Entry::of,
-        ));
-        source.batch_execute(&statement(database, target.role.as_deref(), Some("on"))).await.map_err(failed)?;
+        let ours = || Entry {
+            effect,
+            database: database.to_owned(),
+            role: target.role.clone(),
+            previous: target.previous.clone(),
+            pid: None,
+        };
+        entries.push(Entry { pid: Some(source.pid()), ..known.as_ref().map_or_else(ours, Entry::of) });
+        source.batch_execute(&statement(database, target.role.as_deref(), Some(ON))).await.map_err(failed)?;
     }
     let now: String = source.query_one("SELECT clock_timestamp()::text", &[]).await.map_err(failed)?.get(0);
     let ended = end_sessions(source, &now).await.map_err(failed)?;
@@ -111,11 +126,16 @@ pub async fn writers(source: &Client) -> Result<Option<String>, tokio_postgres::
 }
 
 /// Takes entries of the block back, each on its own, and ends the sessions that began under it: they would stay read-only.
-/// Tries until the source has done it; the ledger follows when it can.
-pub async fn unblock(source: &Endpoint, control: &Client, entries: &[Entry]) {
+/// Tries until the source has done it; the ledger follows when it can. Given up when another controller has the mapping: it may have taken the
+/// cutover up, and needs the block.
+pub async fn unblock(source: &Endpoint, control: &Client, lock: &Lock, entries: &[Entry]) {
     let mut waits = retry::backoff();
     let mut open: Vec<&Entry> = entries.iter().collect();
     while !open.is_empty() {
+        if lock.is_anothers().await {
+            tracing::warn!("another controller has taken the mapping over: the write block is left to it");
+            return;
+        }
         let mut left = Vec::new();
         for entry in open {
             let unblocking = timeout(UNBLOCK_LIMIT, unblock_one(source, entry)).await;
@@ -145,17 +165,46 @@ pub async fn unblock(source: &Endpoint, control: &Client, entries: &[Entry]) {
     }
 }
 
+/// What the source has now of what an entry is about.
+async fn setting(source: &Client, entry: &Entry) -> Result<Option<String>, tokio_postgres::Error> {
+    let row = source.query_one(include_str!("block_setting.sql"), &[&VARIABLE, &entry.database, &entry.role]).await?;
+    Ok(row.get(0))
+}
+
+/// Whether an entry is what the source has.
+pub async fn is_in_force(source: &Client, entry: &Entry) -> Result<bool, tokio_postgres::Error> {
+    Ok(setting(source, entry).await?.as_deref() == Some(ON))
+}
+
+/// Ends a session of ours that may still be setting what is to be taken back, and waits for its end: what it had not committed by then
+/// will not be.
+async fn end(session: &Client, pid: i32, application_name: &str) -> Result<(), tokio_postgres::Error> {
+    while !session.query(include_str!("end_session.sql"), &[&pid, &application_name]).await?.is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
 async fn unblock_one(source: &Endpoint, entry: &Entry) -> Result<(), Error> {
     let failed = |source| Error::Statement { doing: "letting writes in again", database: entry.database.clone(), source };
     let gone = |error: &tokio_postgres::Error| {
         matches!(error.code(), Some(&SqlState::UNDEFINED_OBJECT | &SqlState::INVALID_CATALOG_NAME))
     };
     let session = source.connect(&source.instance.database).await?;
+    session.batch_execute(UNBLOCK_SETTINGS).await.map_err(failed)?;
+    if let Some(pid) = entry.pid {
+        end(&session, pid, &source.application_name).await.map_err(failed)?;
+    }
     match session.batch_execute(&statement(&entry.database, entry.role.as_deref(), entry.previous.as_deref())).await {
         Ok(()) => {}
         // A role or a database that is no more has no setting.
         Err(error) if gone(&error) => return Ok(()),
         Err(error) => return Err(failed(error)),
+    }
+    let now = setting(&session, entry).await.map_err(failed)?;
+    if now != entry.previous {
+        let database = entry.database.clone();
+        return Err(Error::StillBlocked { database, now: now.unwrap_or_else(|| "not set".to_owned()) });
     }
     let session = source.connect(&entry.database).await?;
     let now: String = session.query_one("SELECT clock_timestamp()::text", &[]).await.map_err(failed)?.get(0);

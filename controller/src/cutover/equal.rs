@@ -8,6 +8,7 @@ use super::{Candidate, Completion, Error, failed};
 use crate::copy::table;
 use crate::ledger;
 use crate::monitor::drift;
+use crate::reconcile::stall::naming_lockers;
 use crate::reconcile::{Context, watch};
 use crate::stream::subscription::{self, TableState};
 use crate::stream::{Names, options, publication};
@@ -88,10 +89,13 @@ async fn compare(context: &Context, candidates: &[Candidate], when: When) -> Res
     try_join_all(candidates.iter().map(|candidate| async move {
         let Some(pair) = &candidate.pair else { return Ok(Comparison::default()) };
         let doubts = doubts(context, candidate).await?;
-        let compared = match when {
-            When::Before => pair.compare(&candidate.names, doubts).await,
-            When::Within => pair.compare_at_rest(doubts).await,
+        let comparing_them = async {
+            match when {
+                When::Before => pair.compare(&candidate.names, doubts).await,
+                When::Within => pair.compare_at_rest(doubts).await,
+            }
         };
+        let compared = naming_lockers(context, &candidate.name, |by| verify::Error::Locked { by }, comparing_them).await;
         compared.map_err(comparing(candidate))
     }))
     .await
@@ -131,6 +135,23 @@ pub(super) async fn prove_by_hand(context: &Context, candidates: &[Candidate]) -
     let found = compare(context, candidates, When::Within).await?;
     for (candidate, found) in candidates.iter().zip(&found) {
         refuse(&candidate.name, found, || Completion::Begun.cure(&context.mapping, &candidate.name))?;
+    }
+    Ok(())
+}
+
+/// Refuses to complete a switch that was made by hand where a stream stands still, as it does while tables are copied anew: what was written
+/// since is not there. Changes nothing.
+pub(super) async fn refuse_if_not_streaming(context: &Context, oid: u32, database: &str) -> Result<(), Error> {
+    let failed = |source| Error::Statement { doing: "looking for the stream", database: database.to_owned(), source };
+    let effects = ledger::in_force(&context.control, &context.mapping).await?;
+    let names = Names::of_database(&context.mapping, database, oid, &effects, context.settings.streams);
+    let destination = context.destination.connect(database).await?;
+    for names in &names {
+        let found = subscription::observe(&destination, names).await.map_err(failed)?;
+        if !found.is_some_and(|subscription| subscription.enabled) {
+            let why = format!("its stream {} is not running", names.subscription());
+            return Err(Error::NotReady { database: database.to_owned(), why });
+        }
     }
     Ok(())
 }

@@ -5,17 +5,20 @@
 //! last values, what the stream does not carry is brought over again ([`beside`]), and what would have disturbed the stream
 //! (triggers that fire on replicas, forced row security) is switched on.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use futures_util::TryFutureExt as _;
 use serde::Serialize;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use crate::ledger::{self, Kind};
 use crate::plan::{Section, Statement};
-use crate::postgres::{self, Endpoint, Lsn, Session, quote, retry};
+use crate::postgres::{self, Lsn, Session, quote, retry};
 use crate::provision::tablespaces::Placement;
 use crate::provision::{carry, schema};
+use crate::reconcile::stall::naming_lockers;
 use crate::reconcile::{Context, act, admission, database, mapping, watch};
 use crate::stream::sequences::{self, Carry};
 use crate::stream::slot::{self, Slot};
@@ -26,6 +29,7 @@ use crate::verify;
 mod beside;
 pub mod block;
 mod equal;
+mod switch;
 
 /// Why a cutover did not take place.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +80,20 @@ pub enum Error {
         database: String,
         /// Which sessions.
         writers: String,
+    },
+    /// Somebody else changes what we take back.
+    #[error("default_transaction_read_only of database {database} is {now} after it was put back")]
+    StillBlocked {
+        /// Where.
+        database: String,
+        /// What it is.
+        now: String,
+    },
+    /// The block is not in force any more, just when the destination was to be opened.
+    #[error("the write block of database {database} was taken back by somebody before the switch")]
+    Unblocked {
+        /// Where.
+        database: String,
     },
     /// A fact that held when the cutover was asked for does not hold any more.
     #[error("database {database} is not ready any more: {why}")]
@@ -147,6 +165,14 @@ pub enum Error {
         what: Vec<String>,
         /// What to do about it.
         cure: String,
+    },
+    /// Somebody has locked what is to be looked at.
+    #[error("database {database}: given up for {by}")]
+    Locked {
+        /// Where.
+        database: String,
+        /// The locks, and whose they are.
+        by: String,
     },
     /// The operator's time limit.
     #[error("the time limit of {} s was over while {doing}", .limit.as_secs_f64())]
@@ -230,7 +256,10 @@ struct Candidate {
     names: Vec<Names>,
     source: Session,
     destination: Session,
+    /// What comes last.
     last: Vec<Statement>,
+    /// Which of that has its effect already: a cutover that was interrupted may have come so far.
+    done: HashSet<usize>,
     /// What fills the materialized views, those first that others read.
     views: Vec<Statement>,
     /// What compares the tables that have to be proved equal; nothing where there is none.
@@ -240,8 +269,17 @@ struct Candidate {
     report: DatabaseReport,
 }
 
+impl Candidate {
+    /// What comes last and is not done yet.
+    fn open(&self) -> impl Iterator<Item = &Statement> {
+        self.last.iter().enumerate().filter(|(i, _)| !self.done.contains(i)).map(|(_, statement)| statement)
+    }
+}
+
 /// What belongs to the undoing of a cutover is given up after this long, and the rest goes on.
 const UNDO_LIMIT: Duration = Duration::from_secs(30);
+/// Writers on the source wait no longer than this for what was switched on to be switched off again.
+const SWITCH_OFF_LIMIT: Duration = Duration::from_secs(10);
 
 /// Cuts over, or undoes what it did. The limit is for how long writers are kept out: it runs from the first block on,
 /// also over a restart of the controller.
@@ -295,7 +333,7 @@ async fn attempt(context: &Context, limit: Duration, blocked: &mut Vec<block::En
     }
     let again = beside::again(context, &mut candidates);
     within(deadline, limit, || "copying again what the stream does not carry".to_owned(), again).await??;
-    switch_on(&mut candidates, deadline, limit).await?;
+    switch::on(context, &candidates, Some(blocked.as_slice()), deadline, limit).await?;
     Ok(Report {
         seconds: (blocked_for + began.elapsed()).as_secs_f64(),
         databases: candidates.into_iter().map(|c| c.report).collect(),
@@ -367,8 +405,12 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
     let names = Names::of_database(&context.mapping, &name, oid, &effects, context.settings.streams);
     let ours = stream::publications(&names);
     // Nothing that waits for the cutover is kept in a tablespace.
-    let plan =
-        act::read_plan(&mut source, &name, &ours, &effects, context.settings.replica_identity, &Placement::default()).await?;
+    let reading = async {
+        source.wait_for_no_lock().await.map_err(database::Error::doing("preparing to look at the source"))?;
+        act::read_plan(&mut source, &name, &ours, &effects, context.settings.replica_identity, &Placement::default()).await
+    };
+    let locked = |by| Error::Locked { database: name.clone(), by };
+    let plan = naming_lockers(context, &name, locked, reading.map_err(Error::from)).await?;
     let mut views = plan.statements.clone();
     views.retain(|s| s.section == Section::AfterStreaming && s.object.class == "materialized_view");
     let mut last: Vec<Statement> = plan.statements.into_iter().filter(|s| s.section == Section::AtCutover).collect();
@@ -380,19 +422,17 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
         database: name.clone(),
         source,
     })?;
-    // A cutover that was interrupted may have switched some on.
     let done = schema::already_done(&destination, &name, &last).await.map_err(database::Error::from)?;
-    let last: Vec<Statement> = last.into_iter().enumerate().filter(|(i, _)| !done.contains(i)).map(|(_, s)| s).collect();
     let report = DatabaseReport {
         database: name.clone(),
         sessions_ended: 0,
         marker: String::new(),
         proved_equal: 0,
         sequences: 0,
-        statements: last.len(),
+        statements: last.len() - done.len(),
         beside: crate::beside::Outcome::default(),
     };
-    Ok(Candidate { name, names, source, destination, last, views, pair: None, crew: None, report })
+    Ok(Candidate { name, names, source, destination, last, done, views, pair: None, crew: None, report })
 }
 
 /// Prepared transactions and subscriptions of the source's own write without a session that could be ended.
@@ -433,36 +473,27 @@ async fn applied(candidate: &Candidate, marker: Lsn) -> Result<(), Error> {
     }
 }
 
-/// Switches on, in one transaction a database, what waited for this moment. All are opened before the first is committed,
-/// so that one that can't be done costs nothing.
-async fn switch_on(candidates: &mut [Candidate], deadline: Instant, limit: Duration) -> Result<(), Error> {
-    for candidate in candidates.iter() {
-        let statements: Vec<&str> = candidate.last.iter().map(Statement::executable).collect();
-        let all = format!("BEGIN;\n{}", statements.join("\n;\n"));
-        within(deadline, limit, || "switching triggers on".to_owned(), candidate.destination.batch_execute(&all))
-            .await?
-            .map_err(failed("switching triggers on", candidate))?;
-    }
-    for candidate in candidates.iter() {
-        let committing = candidate.destination.batch_execute("COMMIT");
-        within(deadline, limit, || "switching triggers on".to_owned(), committing)
-            .await?
-            .map_err(failed("switching triggers on", candidate))?;
-    }
-    Ok(())
-}
-
-/// Puts both sides back: first the source takes writes again, then what was switched on is switched off. Nothing here
-/// gives up the rest because one thing fails.
+/// Puts both sides back: what was switched on is switched off, before there is anything new to apply, and the source takes writes again.
+/// Nothing here gives up the rest because one thing fails.
 async fn undo(context: &Context, mut blocked: Vec<block::Entry>) {
     tracing::warn!("undoing the cutover");
-    // What a controller that is gone had set is known to the ledger alone.
-    let known = ledger::in_force(&context.control, &context.mapping);
+    let known = ledger::in_force_of(&context.control, &context.mapping, &[Kind::WriteBlock, Kind::SwitchedOn]);
     match timeout(UNDO_LIMIT, known).await {
         // A session that says nothing any more keeps nobody from writing.
         Err(_) => tracing::error!("the ledger does not answer; undoing what this process has done"),
         Ok(Ok(effects)) => {
-            for effect in effects.iter().filter(|e| e.kind == Kind::WriteBlock) {
+            let (switched, blocks): (Vec<_>, Vec<_>) = effects.iter().partition(|e| e.kind == Kind::SwitchedOn);
+            // Another controller that has the mapping by now brings the cutover to its end.
+            if !switched.is_empty() && !context.lock.is_anothers().await {
+                // Writers do not wait long for it: what is still on then is switched off before the mapping goes on.
+                match timeout(SWITCH_OFF_LIMIT, switch::off(context)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::error!(%error, "what was switched on could not be switched off yet"),
+                    Err(_) => tracing::error!("what was switched on could not be switched off yet: it takes too long"),
+                }
+            }
+            // What a controller that is gone had set is known to the ledger alone.
+            for effect in blocks {
                 if !blocked.iter().any(|entry| entry.effect == effect.id) {
                     blocked.push(block::Entry::of(effect));
                 }
@@ -470,52 +501,32 @@ async fn undo(context: &Context, mut blocked: Vec<block::Entry>) {
         }
         Ok(Err(error)) => tracing::error!(%error, "the ledger can't be read; undoing what this process has done"),
     }
-    block::unblock(&context.source, &context.control, &blocked).await;
-    if let Err(error) = switch_off(context).await {
-        context.board.event("", "error", format!("what was switched on at the cutover could not be switched off again: {error}"));
-    }
+    block::unblock(&context.source, &context.control, &context.lock, &blocked).await;
 }
 
-async fn switch_off(context: &Context) -> Result<(), Error> {
-    let source = context.source.connect(&context.source.instance.database).await?;
-    let mut first_error = None;
-    for (oid, name) in admission::databases(&context.source, &source, &context.settings).await? {
-        let candidate = candidate(context, oid, name).await?;
-        for statement in candidate.last.iter().rev() {
-            if let Some(undo) = &statement.undo
-                && let Err(error) = candidate.destination.batch_execute(undo).await
-            {
-                first_error.get_or_insert(failed("switching triggers off again", &candidate)(error));
-            }
-        }
-    }
-    first_error.map_or(Ok(()), Err)
+/// Switches off what a cutover that was undone has left on: before anything is applied under it. Not while a cutover is still to be brought
+/// to its end, which the write block tells: then there is nothing left to apply.
+pub async fn switch_off_what_is_left(context: &Context) -> Result<(), Error> {
+    let blocks = ledger::in_force_of(&context.control, &context.mapping, &[Kind::WriteBlock]).await?;
+    if blocks.is_empty() { switch::off(context).await } else { Ok(()) }
 }
 
-/// Takes back a write block that no cutover stands behind any more: one whose limit is over, or whose request has ended.
-pub async fn release_orphans(
-    source: &Endpoint,
-    control: &Client,
-    mapping: &str,
-    running: Option<Duration>,
-) -> Result<(), ledger::Error> {
-    let orphans: Vec<block::Entry> = ledger::in_force(control, mapping)
-        .await?
-        .iter()
-        .filter(|e| e.kind == Kind::WriteBlock && running.is_none_or(|limit| e.age >= limit))
-        .map(block::Entry::of)
-        .collect();
-    if !orphans.is_empty() {
-        tracing::warn!(mapping, "taking back a write block that was left behind");
-        block::unblock(source, control, &orphans).await;
-    }
-    Ok(())
+/// What is in force of a write block that no cutover stands behind any more: one whose limit is over, or whose request has ended. `running` is
+/// the limit of the one that is under way.
+pub async fn orphans(control: &Client, mapping: &str, running: Option<Duration>) -> Result<Vec<block::Entry>, ledger::Error> {
+    let blocks = ledger::in_force_of(control, mapping, &[Kind::WriteBlock]).await?;
+    Ok(blocks.iter().filter(|e| running.is_none_or(|limit| e.age >= limit)).map(block::Entry::of).collect())
 }
 
-/// Whether a switch made by hand may be finished: refused while nothing has been changed, so that the operator can choose.
-pub async fn may_finish_by_hand(context: &Context) -> Result<(), Error> {
+/// Whether a switch made by hand may be finished: refused while nothing has been changed, so that the operator can choose. With `keep` what
+/// is in use on the destination is no obstacle.
+pub async fn may_finish_by_hand(context: &Context, keep: bool) -> Result<(), Error> {
     let first = context.source.connect(&context.source.instance.database).await?;
     for (oid, name) in admission::databases(&context.source, &first, &context.settings).await? {
+        equal::refuse_if_not_streaming(context, oid, &name).await?;
+        if keep {
+            continue;
+        }
         beside::refuse_if_touched(context, &name).await?;
         equal::refuse_if_different(context, oid, &name).await?;
     }
@@ -561,7 +572,7 @@ pub async fn finish_by_hand(context: &Context, keep: bool) -> Result<u64, Error>
     }
     equal::prove_by_hand(context, &candidates).await?;
     beside::last(context, &mut candidates, &touched).await?;
-    switch_on(&mut candidates, deadline, limit).await?;
+    switch::on(context, &candidates, None, deadline, limit).await?;
     Ok(sequences)
 }
 

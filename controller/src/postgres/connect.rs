@@ -1,18 +1,21 @@
 //! Connections: one way to open them, always labelled, always with keepalives, never with a stray timeout.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::poll_fn;
+use futures_util::future::{BoxFuture, poll_fn};
 use postgres_openssl::MakeTlsConnector;
 use secrecy::ExposeSecret as _;
 use tokio::sync::mpsc;
-use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage, Socket};
+use tracing::Instrument as _;
 
+use super::fitting::{Fitted, Fitting, Plain, PlainStream};
+use super::line::Line;
 use super::tap::Handle;
-use super::tapped::{Plain, Tapped};
-use super::{ServerVersion, quote, retry, tls};
+use super::{ServerVersion, attend, quote, retry, tls};
 use crate::config::{Instance, SslMode};
 
 /// Why there is no connection.
@@ -87,6 +90,8 @@ pub struct Endpoint {
     pub instance: Instance,
     /// `application_name` of every session: by it a restarted controller finds what its predecessor left running.
     pub application_name: String,
+    /// Who looks after other sessions does so in turn: so that this takes one session at a time, no more.
+    pub(super) looks: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// An open session: the driver's client, and the version of the server behind it.
@@ -112,6 +117,12 @@ impl Session {
     /// The way past the driver for rows, if the session was opened with one.
     pub fn tap(&self) -> Option<&Handle> {
         self.tap.as_ref()
+    }
+
+    /// Waits for no lock for longer than a moment: whatever somebody on the source has locked, we look again later, and nobody waits behind
+    /// us.
+    pub async fn wait_for_no_lock(&self) -> Result<(), tokio_postgres::Error> {
+        self.batch_execute("SET lock_timeout = '5s'").await
     }
 
     /// The driver's client alone.
@@ -164,6 +175,11 @@ const SESSION: &str = "
     SET quote_all_identifiers = off;";
 
 impl Endpoint {
+    /// An instance of this name in the configuration.
+    pub fn new(name: &str, instance: Instance, application_name: String) -> Self {
+        Self { name: name.to_owned(), instance, application_name, looks: Arc::default() }
+    }
+
     /// Opens a session.
     pub async fn connect(&self, database: &str) -> Result<Session, Error> {
         self.open(database, None, None).await
@@ -206,9 +222,12 @@ impl Endpoint {
         notified: Option<mpsc::UnboundedSender<String>>,
         tap: Option<Handle>,
     ) -> Result<Session, Error> {
+        let line = Arc::<Line>::default();
         let mut client = match tap {
-            Some(tap) => self.open_tapped(database, tap).await?,
-            None => self.open_raw(database, notified).await?,
+            Some(tap) => {
+                Session { tap: Some(tap.clone()), ..self.open_raw(database, notified, &line, (Arc::clone(&line), tap)).await? }
+            }
+            None => self.open_raw(database, notified, &line, Arc::clone(&line)).await?,
         };
         let version = client.version;
         let (idle, interval, count) = KEEPALIVES;
@@ -240,49 +259,48 @@ impl Endpoint {
             _ => None,
         });
         client.pid = pid.unwrap_or_default();
+        line.serves(client.pid);
         Ok(client)
     }
 
-    async fn open_raw(&self, database: &str, notified: Option<mpsc::UnboundedSender<String>>) -> Result<Session, Error> {
+    async fn open_raw<F>(
+        &self,
+        database: &str,
+        notified: Option<mpsc::UnboundedSender<String>>,
+        line: &Arc<Line>,
+        fitting: F,
+    ) -> Result<Session, Error>
+    where
+        F: Fitting,
+        F::Stream<PlainStream>: TlsStream + Unpin + Send + 'static,
+        F::Stream<Encrypted>: TlsStream + Unpin + Send + 'static,
+    {
         let mode = tls::effective_mode(&self.instance);
-        let failed = |source| self.no_connection(database, source);
+        let given_up = || attend::given_up(self.clone(), Arc::clone(line));
         let mut config = self.driver_config(database);
-        if mode == SslMode::Disable {
+        if self.instance.host.starts_with('/') {
+            // The driver puts nothing of ours into a socket in the file system, and nothing is in between there that could forget an end.
             config.ssl_mode(tokio_postgres::config::SslMode::Disable);
-            return connect_with(&config, NoTls, notified).await.map_err(failed);
+            return connect_with(&config, NoTls, notified, given_up())
+                .await
+                .map_err(|source| self.no_connection(database, source));
         }
-        if mode == SslMode::Allow {
-            config.ssl_mode(tokio_postgres::config::SslMode::Disable);
-            match connect_with(&config, NoTls, notified.clone()).await {
-                Ok(client) => return Ok(client),
-                // The server may insist on encryption: that is what this mode is for. The second try's answer counts.
-                Err(error) => tracing::debug!(instance = self.name, %error, "no plain connection, trying TLS"),
-            }
-        }
-        let connector = self.tls_connector(mode)?;
-        config.ssl_mode(if mode == SslMode::Prefer {
-            tokio_postgres::config::SslMode::Prefer
-        } else {
-            tokio_postgres::config::SslMode::Require
-        });
-        connect_with(&config, connector, notified).await.map_err(failed)
-    }
-
-    async fn open_tapped(&self, database: &str, tap: Handle) -> Result<Session, Error> {
-        let mode = tls::effective_mode(&self.instance);
-        let failed = |source| self.no_connection(database, source);
-        let mut config = self.driver_config(database);
         config.ssl_mode(tokio_postgres::config::SslMode::Require);
         let mut plain = config.clone();
         plain.ssl_negotiation(tokio_postgres::config::SslNegotiation::Direct);
-        let without = || connect_with(&plain, Tapped { connector: Plain, handle: tap.clone() }, None);
+        let without =
+            || connect_with(&plain, Fitted { connector: Plain, fitting: fitting.clone() }, notified.clone(), given_up());
         let connector = self.tls_connector(mode)?;
-        let with = || connect_with(&config, Tapped { connector, handle: tap.clone() }, None);
+        let with = || connect_with(&config, Fitted { connector, fitting: fitting.clone() }, notified.clone(), given_up());
         let session = match mode {
             SslMode::Disable => without().await,
             SslMode::Allow => match without().await {
                 Ok(session) => Ok(session),
-                Err(_) => with().await,
+                // The server may insist on encryption: that is what this mode is for. The second try's answer counts.
+                Err(error) => {
+                    tracing::debug!(instance = self.name, %error, "no plain connection, trying TLS");
+                    with().await
+                }
             },
             SslMode::Prefer => match with().await {
                 // The server does not encrypt.
@@ -291,7 +309,7 @@ impl Endpoint {
             },
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => with().await,
         };
-        Ok(Session { tap: Some(tap.clone()), ..session.map_err(failed)? })
+        session.map_err(|source| self.no_connection(database, source))
     }
 
     fn no_connection(&self, database: &str, source: tokio_postgres::Error) -> Error {
@@ -381,11 +399,15 @@ impl Endpoint {
     }
 }
 
-/// Opens a connection and drives it in a task of its own until the client is dropped or the server leaves.
+/// What the connector for encryption makes.
+type Encrypted = postgres_openssl::TlsStream<Socket>;
+
+/// Opens a connection and drives it in a task of its own until the client is dropped, the server leaves, or it is given up.
 async fn connect_with<T>(
     config: &tokio_postgres::Config,
     tls: T,
     notified: Option<mpsc::UnboundedSender<String>>,
+    given_up: BoxFuture<'static, ()>,
 ) -> Result<Session, tokio_postgres::Error>
 where
     T: MakeTlsConnect<Socket> + Send + 'static,
@@ -395,7 +417,7 @@ where
 {
     let (client, mut connection) = config.connect(tls).await?;
     let version = parse_version(connection.parameter("server_version").unwrap_or_default());
-    tokio::spawn(async move {
+    let driving = async move {
         loop {
             match poll_fn(|cx| connection.poll_message(cx)).await {
                 Some(Ok(AsyncMessage::Notification(notification))) => {
@@ -413,7 +435,15 @@ where
                 None => break,
             }
         }
-    });
+    };
+    let driven = async move {
+        tokio::select! {
+            () = driving => {}
+            // What is waited for on it fails with the driver.
+            () = given_up => tracing::warn!("a connection is given up: no answer comes, no server works on one, and its end was not told"),
+        }
+    };
+    tokio::spawn(driven.in_current_span());
     Ok(Session { client, version, pid: 0, tap: None })
 }
 

@@ -4,12 +4,13 @@
 pub mod attend;
 pub mod connect;
 pub mod conninfo;
+mod fitting;
+pub mod line;
 pub mod lsn;
 pub mod quote;
 pub mod refusal;
 pub mod retry;
 pub mod tap;
-mod tapped;
 pub mod tls;
 pub mod version;
 

@@ -61,6 +61,8 @@ pub fn message(error: &tokio_postgres::Error) -> String {
             }
         }
         text
+    } else if error.is_closed() {
+        "the connection is lost: it was ended, or nobody at its other end answers any more".to_owned()
     } else {
         // "error connecting to server" alone helps nobody: the cause says "connection refused".
         let mut text = error.to_string();

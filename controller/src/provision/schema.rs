@@ -11,7 +11,6 @@ use tracing::Instrument as _;
 use super::failure::{self, Failed, Failures};
 use super::queue::{Queue, Work};
 use crate::plan::{Section, Statement};
-use crate::postgres::attend::{Attended, attend};
 use crate::postgres::{self, Endpoint, Session, retry};
 
 pub use super::queue::Signal;
@@ -30,14 +29,6 @@ pub enum Error {
         /// What the server said.
         #[source]
         source: tokio_postgres::Error,
-    },
-    /// A statement was under way, and the destination does not work on it.
-    #[error(
-        "building the schema of {database}: the destination has no part in it any more; a connection is broken, and its end was not told"
-    )]
-    Silent {
-        /// The database.
-        database: String,
     },
     /// Nobody gives permits any more.
     #[error("building the schema of {database}: the mapping is being ended")]
@@ -70,9 +61,7 @@ pub async fn session(destination: &Endpoint, database: &str) -> Result<Session, 
              SELECT pg_catalog.set_config('maintenance_work_mem', GREATEST(setting::bigint, 262144) || 'kB', false)
              FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'",
     );
-    let silent = |_| Error::Silent { database: database.to_owned() };
-    let set = tokio::time::timeout(postgres::connect::OPEN_LIMIT, settings).await.map_err(silent)?;
-    set.map_err(|source| Error::Session { database: database.to_owned(), source })?;
+    settings.await.map_err(|source| Error::Session { database: database.to_owned(), source })?;
     Ok(session)
 }
 
@@ -243,7 +232,7 @@ pub async fn build(
     let mut queue = Queue::new(statements, selected, &finished, batches).with_early(statements, early, &finished);
     let mut damaged: HashSet<u32> = HashSet::new();
     let mut idle = vec![first];
-    let mut tasks: JoinSet<(Session, Work, Instant, Option<Vec<Outcome>>)> = JoinSet::new();
+    let mut tasks: JoinSet<(Session, Work, Instant, Vec<Outcome>)> = JoinSet::new();
     let own = |work: &Work| work.statements.iter().filter(|i| statements[**i].section == section).count();
     // The place in the line for a permit is kept while other things happen.
     let mut turn = None;
@@ -287,12 +276,12 @@ pub async fn build(
                 };
                 let mut held = vec![permit];
                 held.extend((0..work.helpers).map_while(|_| Arc::clone(permits).try_acquire_owned().ok()));
-                let endpoint = destination.clone();
+                // One needs no permit: it takes what the others leave.
+                let helpers = (held.len() - 1).max(work.helpers.min(1));
                 tasks.spawn(
                     async move {
-                        let attended = [Attended::new(&endpoint, &session)];
                         let begun = Instant::now();
-                        let outcomes = attend(&attended, || 0, execute(&session, &sql, held.len() - 1)).await;
+                        let outcomes = execute(&session, &sql, helpers).await;
                         drop(held);
                         (session, work, begun, outcomes)
                     }
@@ -305,7 +294,6 @@ pub async fn build(
                     let (took, statements, first) = (begun.elapsed(), work.statements.len(), &statements[*first].object);
                     tracing::debug!(?took, statements, %first, "built");
                 }
-                let Some(outcomes) = outcomes else { return Err(Error::Silent { database: database.to_owned() }) };
                 for (index, outcome) in outcomes {
                     match outcome {
                         Ok(()) => {}

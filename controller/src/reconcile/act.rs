@@ -15,7 +15,6 @@ use crate::copy::table;
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::plan::{self, Plan, Section};
-use crate::postgres::attend::{Attended, attend};
 use crate::postgres::{Session, quote};
 use crate::provision::before_data::before_data;
 use crate::provision::failure::{Failed, Failures};
@@ -123,11 +122,7 @@ impl Database {
         let name = self.name.clone();
         let control = Arc::clone(&self.context.control);
         let settings = self.context.settings.clone();
-        self.source().await?;
-        let attended = self.attended();
-        let reading = carry::definition(self.source().await?, &control, &settings, &name);
-        let doing = "reading the database's settings";
-        let (definition, _) = attend(&attended, || 0, reading).await.ok_or(Error::Silent { doing })??;
+        let (definition, _) = carry::definition(self.source().await?, &control, &settings, &name).await?;
         let effect =
             ledger::record(&control, &self.context.mapping, Side::Destination, &name, Kind::Database, &name, &json!({})).await?;
         let temporary = format!("pg_migrator_new_{effect}");
@@ -146,8 +141,7 @@ impl Database {
         // Should we be killed before it has its settings, the next one of us knows of it.
         ledger::amend(&control, effect, &json!({ "oid": oid, "unsettled": true })).await?;
         run(format!("ALTER DATABASE {} RENAME TO {}", quote::ident(&temporary), quote::ident(&name))).await?;
-        let doing = "setting the database's settings";
-        attend(&attended, || 0, self.settle(effect)).await.ok_or(Error::Silent { doing })??;
+        self.settle(effect).await?;
         self.target_is_fresh = true;
         self.schema_built = false;
         Ok(())
@@ -182,11 +176,7 @@ impl Database {
         if let Some(plan) = &self.plan {
             return Ok(Arc::clone(plan));
         }
-        self.source().await?;
-        let attended = self.attended();
-        let plan =
-            attend(&attended, || 0, self.read_plan()).await.ok_or(Error::Silent { doing: "reading the source's catalogs" })??;
-        let plan = Arc::new(plan);
+        let plan = Arc::new(self.read_plan().await?);
         self.context.board.set_findings(&self.name, "plan", plan.findings.clone());
         self.context.board.database(&self.name, |view| view.statements_total = plan.statements.len());
         self.plan = Some(Arc::clone(&plan));
@@ -215,16 +205,14 @@ impl Database {
         let share = share(self.context.settings.index_workers, self.context.board.lock().being_filled());
         let (permits, workers) = take_permits(&self.context.build_permits, share).await;
         let mut helpers = Vec::new();
-        let context = self.context.clone();
         for _ in 1..workers {
             helpers.push(schema::session(&self.context.destination, &name).await?);
         }
         let sessions: Vec<&Session> = std::iter::once(self.destination().await?).chain(&helpers).collect();
-        let attended: Vec<Attended> = sessions.iter().map(|session| Attended::new(&context.destination, session)).collect();
-        let building = before_data(&sessions, &name, &plan.statements, |n| {
+        let mut failures = before_data(&sessions, &name, &plan.statements, |n| {
             board.database(&name, |view| view.statements_done += n);
-        });
-        let mut failures = attend(&attended, || 0, building).await.ok_or(Error::Silent { doing: "building the schema" })??;
+        })
+        .await?;
         drop((permits, helpers));
         // A restarted controller must know of what is missing: the catalogs do not tell why.
         self.remember_failed(&failures.record(&plan.statements)).await?;
@@ -320,8 +308,7 @@ impl Database {
         let seat = context.gentle.room.seats(1).await;
         let source = context.source.connect(&name).await?;
         let options = Options::of(source.version(), context.settings.failover_slots, false);
-        let created =
-            telling_blockers(&context, &name, observer.as_ref(), slot::create(&context.source, &source, &names, options)).await;
+        let created = telling_blockers(&context, &name, observer.as_ref(), slot::create(&source, &names, options)).await;
         drop((source, seat));
         self.source = observer;
         Ok(created?)
@@ -454,6 +441,8 @@ impl Database {
             // What was compared before says nothing of the fresh copy.
             self.forget_comparison();
             let _ = order.answer.send(outcome);
+            // Whoever has something copied anew may have changed the schema before: what is missing is told by the source as it is now.
+            self.plan = None;
             self.finished = false;
             self.watcher = Watcher::default();
         }
@@ -481,8 +470,6 @@ pub async fn read_plan(
         .await
         .map_err(Error::doing(reading))?;
     let tables = table::read(transaction.client()).await.map_err(Error::doing(reading))?;
-    let catalog = object::introspect(transaction.client(), version, our_publications).await?;
-    transaction.commit().await.map_err(Error::doing(reading))?;
     let mut options = plan::Options { tablespaces: placement.relations.clone(), ..plan::Options::default() };
     let mut left_out = Vec::new();
     let with_inserts = publication::has_inserts(effects, database, policy);
@@ -504,9 +491,15 @@ pub async fn read_plan(
             Err(why) => left_out.push(publication::no_identity(database, table, &why)),
         }
     }
+    let inserts_only = publication::inserts_only(database, &inserts_only);
+    // Of very many tables it takes much memory.
+    drop(tables);
+    let catalog = object::introspect(transaction.client(), version, our_publications).await?;
+    transaction.commit().await.map_err(Error::doing(reading))?;
     let mut plan = plan::plan(&catalog, &options);
+    drop(catalog);
     plan.findings.extend(left_out);
-    plan.findings.extend(publication::inserts_only(database, &inserts_only));
+    plan.findings.extend(inserts_only);
     for finding in &mut plan.findings {
         finding.database.clear();
         finding.database.push_str(database);

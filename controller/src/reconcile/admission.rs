@@ -1,6 +1,9 @@
 //! Admission: what is asked before a mapping is begun or gone on with. Nothing here makes anything on a server that is refused.
 
-use super::request::{self, Kind, Stage};
+use std::sync::Arc;
+
+use super::lock::Lock;
+use super::request::{self, Stage};
 use crate::config::{self, Config};
 use crate::finding::{Code, Finding, Severity};
 use crate::gentle::room;
@@ -11,12 +14,12 @@ use crate::provision::{control, tablespaces};
 use crate::stream::Names;
 use crate::{cutover, preflight};
 
-use super::mapping::{Error, Mapping, doing};
+use super::keeper;
+use super::mapping::{Error, Mapping, REFUSED_FOR, doing};
 
 impl Mapping {
-    /// The control database as it stands, and the mapping's stage by it; none if there is no such thing yet, or no way
-    /// to it, which the checks will tell.
-    async fn standing(&self) -> Result<Option<(Session, Stage)>, Error> {
+    /// The control database as it stands; none if there is no such thing yet, or no way to it, which the checks will tell.
+    pub(super) async fn standing(&self) -> Result<Option<Session>, Error> {
         let Ok(control) = self.destination.connect(&self.control_database).await else { return Ok(None) };
         let installed = control
             .query_one("SELECT pg_catalog.to_regclass('migrator.request') IS NOT NULL", &[])
@@ -25,42 +28,48 @@ impl Mapping {
         if !installed.get::<_, bool>(0) {
             return Ok(None);
         }
-        let stage = request::stage(&control, &self.name).await.map_err(doing("reading the requests"))?;
-        Ok(Some((control, stage)))
+        Ok(Some(control))
+    }
+
+    /// How far the mapping is, by its requests.
+    pub(super) async fn stage(&self, control: &Session) -> Result<Stage, Error> {
+        request::stage(control, &self.name).await.map_err(doing("reading the requests"))
     }
 
     /// Whether the mapping is complete: then nothing is checked any more, and a source that has been switched off since
     /// is no trouble.
-    pub(super) async fn is_over(&self) -> Result<bool, Error> {
-        match self.standing().await? {
-            Some((control, Stage::Complete)) => {
-                self.settle(&control, "complete", "complete").await?;
-                tracing::info!("complete");
-                Ok(true)
-            }
-            _ => Ok(false),
+    pub(super) async fn is_over(&self, control: &Session) -> Result<bool, Error> {
+        if self.stage(control).await? != Stage::Complete {
+            return Ok(false);
         }
+        self.settle(control, "complete", "complete").await?;
+        tracing::info!("complete");
+        Ok(true)
     }
 
-    /// Lets writes in again on a source that a cutover which is over left blocked; before any check could refuse to go on.
-    pub(super) async fn release_orphans(&self) -> Result<(), Error> {
-        // No control database, no cutover.
-        let Some((control, stage)) = self.standing().await? else { return Ok(()) };
-        if !matches!(stage, Stage::Migrating { .. }) {
+    /// Lets writes in again on a source that a cutover which is over left blocked; before any check could refuse to go on. For whoever holds
+    /// the lock: nobody else is at such a cutover.
+    pub(super) async fn release_orphans(&self, control: &Session) -> Result<(), Error> {
+        let Stage::Migrating { cutover: running, .. } = self.stage(control).await? else {
             // After a cutover the block stays until the completion.
             return Ok(());
+        };
+        let orphans = cutover::orphans(control, &self.name, running).await?;
+        if orphans.is_empty() {
+            return Ok(());
         }
-        let open = request::open(&control, &self.name).await.map_err(doing("reading the requests"))?;
-        let running = open.iter().find_map(|r| match r.kind {
-            Kind::Cutover(limit) if r.started => Some(limit),
-            _ => None,
-        });
-        Ok(cutover::release_orphans(&self.source, &control, &self.name, running).await?)
+        // What set it may still be at it.
+        let source = self.source.connect(&self.source.instance.database).await?;
+        self.end_leftovers(Some(&source), control).await?;
+        tracing::warn!("taking back a write block that was left behind");
+        let lock = Lock::of(&self.destination, &self.control_database, &self.name, control);
+        cutover::block::unblock(&self.source, control, &lock, &orphans).await;
+        Ok(())
     }
 
     /// What must hold before we may so much as make a control database: both servers answer, are what we know, and have
     /// room. Findings about single databases are left to those.
-    pub(super) async fn before_anything(&self) -> Result<Before, Error> {
+    async fn before_anything(&self) -> Result<Before, Error> {
         let (source, destination) = match preflight::reach(&self.source, &self.destination).await {
             (Ok(source), Ok(destination)) => (source, destination),
             (Err(source), Ok(destination)) => {
@@ -89,8 +98,47 @@ impl Mapping {
         Ok(found)
     }
 
+    /// Asks what must hold before anything is begun or gone on with.
+    pub(super) async fn check(&self) -> Result<(), Error> {
+        let before = self.before_anything().await?;
+        let destination_is_sound = reasons(&before.destination).is_none();
+        let findings = [before.source, before.destination].concat();
+        let refused = reasons(&findings);
+        self.board.set_mapping_findings("preflight", findings);
+        let Some(reasons) = refused else { return Ok(()) };
+        if destination_is_sound {
+            self.tell_refusal().await?;
+        }
+        Err(Error::Refused(reasons))
+    }
+
+    /// Waits until a mapping that was refused is looked at again. What the source keeps meanwhile for streams that there are already is
+    /// looked after.
+    pub(super) async fn wait_refused(&mut self) {
+        let guarding = async {
+            if let Err(error) = self.guard().await {
+                tracing::debug!(%error, "what the source keeps can't be looked after");
+            }
+            std::future::pending::<()>().await;
+        };
+        // It never ends by itself.
+        let _ = tokio::time::timeout(REFUSED_FOR, guarding).await;
+    }
+
+    async fn guard(&mut self) -> Result<(), Error> {
+        let Some(control) = self.standing().await? else { return Ok(()) };
+        if ledger::in_force_of(&control, &self.name, &[ledger::Kind::Slot]).await?.is_empty() {
+            return Ok(());
+        }
+        self.lock(&control).await?;
+        let shared = Arc::new(self.destination.connect(&self.control_database).await?);
+        let holds = keeper::holds(&self.settings);
+        keeper::run(self.context(shared, &control, &holds), holds).await;
+        Ok(())
+    }
+
     /// Says in the control database that the mapping is refused. The destination itself is sound: so there may be one.
-    pub(super) async fn tell_refusal(&self) -> Result<(), Error> {
+    async fn tell_refusal(&self) -> Result<(), Error> {
         let mut control = control::open(&self.destination, &self.control_database).await?;
         let identity = projection::Identity {
             mapping: self.name.clone(),
@@ -135,22 +183,15 @@ pub struct Before {
 
 /// The endpoints of a mapping, labelled so that a restarted controller finds its predecessor's sessions.
 pub fn endpoints(config: &Config, name: &str, mapping: &config::Mapping, label: &str) -> (Endpoint, Endpoint) {
-    let endpoint = |instance: &str| Endpoint {
-        name: instance.to_owned(),
-        instance: config.instances[instance].clone(),
-        application_name: format!("pg-migrator/{label}{name}"),
-    };
+    let endpoint =
+        |instance: &str| Endpoint::new(instance, config.instances[instance].clone(), format!("pg-migrator/{label}{name}"));
     (endpoint(&mapping.source), endpoint(&mapping.destination))
 }
 
 /// The standby that a mapping reads from, if it names one.
 pub fn standby(config: &Config, name: &str, mapping: &config::Mapping, label: &str) -> Option<Endpoint> {
     let standby = mapping.copy_from.as_ref()?;
-    Some(Endpoint {
-        name: standby.clone(),
-        instance: config.instances[standby].clone(),
-        application_name: format!("pg-migrator/{label}{name}"),
-    })
+    Some(Endpoint::new(standby, config.instances[standby].clone(), format!("pg-migrator/{label}{name}")))
 }
 
 /// The checks of the source instance. What our names say was made by us already needs no room any more.

@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 use super::Context;
 use super::database::{Database, Error};
 use super::fill::take_permits;
+use super::stall::naming_lockers;
 use crate::beside::{self, Crew, Outcome, Record, tables};
 use crate::finding::{Code, Finding, Severity};
 use crate::gentle::room;
@@ -62,7 +63,9 @@ impl Database {
             return;
         }
         let (context, name, anew) = (self.context.clone(), self.name.clone(), std::mem::take(&mut self.beside.anew));
-        self.beside.task.spawn(async move { copy(&context, &name, &anew).await }.in_current_span());
+        let copying =
+            async move { naming_lockers(&context, &name, |by| beside::Error::Locked { by }, copy(&context, &name, &anew)).await };
+        self.beside.task.spawn(copying.in_current_span());
     }
 
     /// Tells how the copy went.

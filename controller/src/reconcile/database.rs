@@ -16,7 +16,6 @@ use crate::ledger::{self};
 use crate::monitor::board::Phase;
 use crate::object;
 use crate::plan::Plan;
-use crate::postgres::attend::{Attended, attend};
 use crate::postgres::{self, Session, retry};
 use crate::provision::{carry, label_provider, schema};
 use crate::stream::slot;
@@ -49,12 +48,6 @@ pub enum Error {
         /// What the server said.
         #[source]
         source: tokio_postgres::Error,
-    },
-    /// An answer was waited for that no server works on.
-    #[error("{doing}: no answer comes, and no server works on one; a connection is broken, and its end was not told")]
-    Silent {
-        /// What was being done.
-        doing: &'static str,
     },
     /// The ledger.
     #[error(transparent)]
@@ -273,10 +266,7 @@ impl Database {
             self.know_streams().await?;
             self.carry_out_orders().await?;
         }
-        // Opened before it is known whom to look after.
-        self.source().await?;
-        let attended = self.attended();
-        let picture = attend(&attended, || 0, self.observe()).await.ok_or(Error::Silent { doing: "looking at both sides" })??;
+        let picture = self.observe().await?;
         let step = decide::decide(&picture.observed);
         tracing::debug!(?step, observed = ?picture.observed, "decided");
         let board = &self.context.board;
@@ -296,10 +286,7 @@ impl Database {
             }
             Step::DropDatabase => self.drop_database().await?,
             Step::CreateDatabase => {
-                self.source().await?;
-                let attended = self.attended();
-                let doing = "looking for what stands in the way";
-                if !attend(&attended, || 0, self.sound()).await.ok_or(Error::Silent { doing })?? {
+                if !self.sound().await? {
                     self.context.board.set_phase(&self.name, Phase::Refused);
                     return Ok(Some(REFUSED_FOR));
                 }
@@ -312,19 +299,13 @@ impl Database {
             }
             Step::Publish => {
                 board.set_phase(&self.name, Phase::Connecting);
-                self.source().await?;
-                let attended = self.attended();
-                attend(&attended, || 0, self.publish()).await.ok_or(Error::Silent { doing: "publishing" })??;
+                self.publish().await?;
             }
             Step::CreateSlot(stream) => {
                 board.set_phase(&self.name, Phase::Connecting);
                 Box::pin(self.create_slot(stream)).await?;
             }
-            Step::Subscribe(stream) => {
-                self.destination().await?;
-                let attended = self.attended();
-                attend(&attended, || 0, self.subscribe(stream)).await.ok_or(Error::Silent { doing: "subscribing" })??;
-            }
+            Step::Subscribe(stream) => self.subscribe(stream).await?,
             Step::Disable(streams) => {
                 for stream in streams {
                     let name = self.names[stream].slot.clone();
@@ -363,16 +344,6 @@ impl Database {
         Ok(None)
     }
 
-    /// The sessions by which this database is looked at, as far as they are open.
-    pub(super) fn attended(&self) -> Vec<Attended> {
-        // Not the session to the control database: others work over it all the time, and it is looked after with the mapping.
-        let Context { source, destination, .. } = &self.context;
-        let mut attended = Vec::new();
-        attended.extend(self.source.as_ref().map(|session| Attended::new(source, session)));
-        attended.extend(self.destination.as_ref().map(|session| Attended::new(destination, session)));
-        attended
-    }
-
     fn has_orders(&self) -> bool {
         self.context.orders.lock().unwrap_or_else(PoisonError::into_inner).get(&self.name).is_some_and(|o| !o.is_empty())
     }
@@ -382,8 +353,7 @@ impl Database {
             session
         } else {
             let session = self.context.source.connect(&self.name).await?;
-            // Whatever somebody on the source has locked: we look again later, and nobody waits behind us.
-            session.batch_execute("SET lock_timeout = '5s'").await.map_err(Error::doing("preparing to look at the source"))?;
+            session.wait_for_no_lock().await.map_err(Error::doing("preparing to look at the source"))?;
             session
         };
         Ok(self.source.insert(session))
@@ -420,12 +390,7 @@ impl Database {
                 source,
                 destination,
             };
-            let doing = "watching the stream";
-            let attended = [Attended::new(&context.source, source), Attended::new(&context.destination, destination)];
-            let outcome = attend(&attended, || 0, self.watcher.tick(&stream, open))
-                .await
-                .ok_or(Error::Silent { doing })?
-                .map_err(Error::doing(doing))?;
+            let outcome = self.watcher.tick(&stream, open).await.map_err(Error::doing("watching the stream"))?;
             self.in_step = self.watcher.in_step();
             let paused = *self.mode.borrow() == Mode::Paused;
             let alone = paused || self.watcher.leaves_alone() || context.holds.borrow().of(&self.name).is_some();

@@ -11,7 +11,6 @@ use crate::ledger;
 use crate::monitor::board::Phase;
 use crate::monitor::projection::Projection;
 use crate::postgres::Session;
-use crate::postgres::attend::{Attended, attend};
 use crate::{cleanup, cutover};
 
 use super::mapping::{Error, Mapping, doing};
@@ -62,11 +61,7 @@ impl Mapping {
         ok: bool,
         report: &serde_json::Value,
     ) -> Result<(), Error> {
-        let answering = request::finished(control, request.id, ok, report);
-        attend(&[Attended::new(&self.destination, control)], || 0, answering)
-            .await
-            .ok_or(Error::Lost)?
-            .map_err(doing("answering a request"))
+        request::finished(control, request.id, ok, report).await.map_err(doing("answering a request"))
     }
 
     pub(super) async fn cut_over(
@@ -130,9 +125,7 @@ impl Mapping {
     ) -> Result<(), Error> {
         loop {
             self.settle(control, "synced", phase).await?;
-            let attended = [Attended::new(&self.destination, control)];
-            let open = attend(&attended, || 0, request::open(control, &self.name)).await.ok_or(Error::Lost)?;
-            for request in open.map_err(doing("reading the requests"))? {
+            for request in request::open(control, &self.name).await.map_err(doing("reading the requests"))? {
                 if request.kind == Kind::Complete {
                     return self.clean_up(context, control, &request, phase == "completing").await;
                 }
@@ -159,9 +152,9 @@ impl Mapping {
     ) -> Result<(), Error> {
         self.board.lock().phase = Some(Phase::Completing);
         projection.write(control).await.map_err(doing("writing the projection"))?;
-        if finish_first && !request.keep && !request.started {
+        if finish_first && !request.started {
             // Nothing has been changed yet: what is refused now leaves the mapping as it is.
-            if let Err(error) = cutover::may_finish_by_hand(context).await {
+            if let Err(error) = cutover::may_finish_by_hand(context, request.keep).await {
                 self.board.lock().phase = None;
                 let report = json!({ "error": error.to_string() });
                 return request::refused(control, request.id, &report).await.map_err(doing("answering a request"));
@@ -204,25 +197,18 @@ impl Mapping {
 
     /// Makes sure that the session which everything shares is still one.
     pub(super) async fn still_answers(&self, shared: &Session) -> Result<(), Error> {
-        match attend(&[Attended::new(&self.destination, shared)], || 0, shared.simple_query("")).await {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(_)) | None => Err(Error::Lost),
-        }
+        shared.simple_query("").await.map(drop).map_err(|_| Error::Lost)
     }
 
     /// Keeps the rows of a mapping that no task looks after any more: what they say of the data stays as it was last seen.
     pub(super) async fn settle(&self, control: &Session, status: &str, phase: &str) -> Result<(), Error> {
         let failed = "bringing the status up to date";
-        let attended = [Attended::new(&self.destination, control)];
         for statement in [
             "UPDATE migrator.mapping SET status = $2::text::migrator.status, phase = $3, updated_at = clock_timestamp() WHERE mapping = $1",
             "UPDATE migrator.database SET status = $2::text::migrator.status, phase = $3, waiting_for = NULL, eta = NULL,
                     updated_at = clock_timestamp() WHERE mapping = $1",
         ] {
-            attend(&attended, || 0, control.execute(statement, &[&self.name, &status, &phase]))
-                .await
-                .ok_or(Error::Lost)?
-                .map_err(doing(failed))?;
+            control.execute(statement, &[&self.name, &status, &phase]).await.map_err(doing(failed))?;
         }
         if phase == "complete" {
             control

@@ -452,7 +452,7 @@ mod tests {
         let statement = |between| Statement {
             sql: String::new(),
             secret: None,
-            object: ObjectName { class: "constraint", schema: String::new(), parent: String::new(), name: String::new() },
+            object: ObjectName { class: "constraint", schema: String::new(), parent: String::new(), name: String::new() }.into(),
             part: Part::Create,
             section: Section::AfterStreaming,
             table: None,

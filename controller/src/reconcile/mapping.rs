@@ -10,25 +10,29 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::Instrument as _;
 
-use super::admission::{self, databases, endpoints, reasons};
+use super::admission::{self, databases, endpoints};
 use super::database::Database;
+use super::lock::Lock;
 use super::request::{self, Kind, Stage};
 use super::resync::{order_resync, resync_outcome};
 use super::{Context, Mode, keeper};
 use crate::config::{self, Config};
 use crate::copy::standby::{self, Standby};
+use crate::cutover;
 use crate::finding::{Code, Finding, Severity};
+use crate::gentle::hold::Holds;
 use crate::gentle::{self, room};
 use crate::ledger;
 use crate::monitor::board::Board;
 use crate::monitor::projection::{self, Projection};
-use crate::postgres::attend::{Attended, attend};
 use crate::postgres::{self, Endpoint, Session, quote, retry};
 use crate::provision::{carry, control, rehearsal, roles, tablespaces};
 use crate::stream::{Names, subscription};
 
+/// A completion that can't be begun within this time is answered with no.
+const COMPLETE_LIMIT: Duration = Duration::from_mins(5);
 /// How long a mapping that was refused waits before it is looked at again.
-const REFUSED_FOR: Duration = Duration::from_secs(10);
+pub(super) const REFUSED_FOR: Duration = Duration::from_secs(10);
 
 /// Why a mapping can't be run at the moment. It is told, and the mapping starts anew after a while.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +61,9 @@ pub enum Error {
     /// The tablespaces.
     #[error(transparent)]
     Tablespaces(#[from] tablespaces::Error),
+    /// What a cutover that was undone had switched on.
+    #[error("what a cutover that was undone had switched on can't be switched off yet: {0}")]
+    SwitchedOn(#[source] Box<cutover::Error>),
     /// The server ended a session, or went away.
     #[error("the session on the control database was lost")]
     Lost,
@@ -83,7 +90,7 @@ pub struct Mapping {
     pub(super) board: Board,
     pub(super) gentle: Arc<gentle::Source>,
     /// The backend that held our lock when we last had one.
-    held_by: Option<i32>,
+    pub(super) held_by: Option<i32>,
     pub(super) standby: Option<Endpoint>,
 }
 
@@ -111,7 +118,8 @@ pub async fn run(config: Arc<Config>, name: String, gentle: Arc<gentle::Source>)
             Ok(()) => return,
             Err(Error::Refused(reason)) => {
                 tracing::warn!("refused, looking again in {} s: {reason}", REFUSED_FOR.as_secs());
-                REFUSED_FOR
+                mapping.wait_refused().await;
+                Duration::ZERO
             }
             Err(error) => {
                 if began.elapsed() > Duration::from_mins(1) {
@@ -134,26 +142,38 @@ pub async fn run(config: Arc<Config>, name: String, gentle: Arc<gentle::Source>)
 impl Mapping {
     /// Runs the mapping until something breaks. Ends well only when it is complete.
     async fn run_once(&mut self) -> Result<(), Error> {
-        if self.is_over().await? {
-            return Ok(());
-        }
-        self.release_orphans().await?;
-        let before = self.before_anything().await?;
-        let destination_is_sound = reasons(&before.destination).is_none();
-        let findings = [before.source, before.destination].concat();
-        let refused = reasons(&findings);
-        self.board.set_mapping_findings("preflight", findings);
-        if let Some(reasons) = refused {
-            if destination_is_sound {
-                self.tell_refusal().await?;
+        let standing = self.standing().await?;
+        if let Some(control) = &standing {
+            if self.is_over(control).await? {
+                return Ok(());
             }
-            return Err(Error::Refused(reasons));
+            self.take(control).await?;
         }
-        let mut control = control::open(&self.destination, &self.control_database).await?;
-        self.lock(&control).await?;
-        self.held_by = Some(control.pid());
-        let source = self.source.connect(&self.source.instance.database).await?;
-        self.end_leftovers(&source, &control).await?;
+        // What was begun is brought to its end: once it is switched over, the checks would ask for what nobody needs any more.
+        let is_switched = match &standing {
+            Some(control) => matches!(self.stage(control).await?, Stage::CutOver | Stage::Completing),
+            None => false,
+        };
+        if !is_switched {
+            self.check().await?;
+        }
+        let mut control = if let Some(control) = standing {
+            control
+        } else {
+            let control = control::open(&self.destination, &self.control_database).await?;
+            self.take(&control).await?;
+            control
+        };
+        let source = match self.source.connect(&self.source.instance.database).await {
+            Ok(source) => Some(source),
+            // The old server may have been switched off by now. Whatever needs it says so.
+            Err(error) if is_switched => {
+                tracing::warn!(%error, "the source is not there any more");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.end_leftovers(source.as_ref(), &control).await?;
         let maintenance = self.destination.connect(&self.destination.instance.database).await?;
         rehearsal::drop_leftovers(&maintenance, &self.name)
             .await
@@ -164,15 +184,15 @@ impl Mapping {
                 mapping: self.name.clone(),
                 source: self.source.name.clone(),
                 destination: self.destination.name.clone(),
-                source_version: Some(source.version()),
+                source_version: source.as_ref().map(Session::version),
                 destination_version: Some(control.version()),
             },
             self.board.clone(),
         );
-        let mut stage = request::stage(&control, &self.name).await.map_err(doing("reading the requests"))?;
-        if matches!(stage, Stage::Migrating { .. }) {
+        let mut stage = self.stage(&control).await?;
+        if let (Stage::Migrating { .. }, Some(source)) = (stage, &source) {
             projection.write(&mut control).await.map_err(doing("writing the projection"))?;
-            self.carry_roles(&source, &control).await?;
+            self.carry_roles(source, &control).await?;
             if let Some(reasons) = self.roles_refused() {
                 projection.write(&mut control).await.map_err(doing("writing the projection"))?;
                 return Err(Error::Refused(reasons));
@@ -188,22 +208,7 @@ impl Mapping {
             turn: Arc::default(),
         });
         self.resume_standby(standby.as_ref(), &control).await?;
-        let context = Context {
-            mapping: self.name.clone(),
-            settings: self.settings.clone(),
-            source: self.source.clone(),
-            destination: self.destination.clone(),
-            control_database: self.control_database.clone(),
-            tick: self.tick,
-            board: self.board.clone(),
-            control: control_session,
-            standby,
-            copy_permits: Arc::new(Semaphore::new(self.settings.copy_workers)),
-            build_permits: Arc::new(Semaphore::new(self.settings.index_workers)),
-            orders: Arc::new(Mutex::new(BTreeMap::new())),
-            gentle: Arc::clone(&self.gentle),
-            holds: holds.subscribe(),
-        };
+        let context = Context { standby, ..self.context(control_session, &control, &holds) };
         let mut keeper = JoinSet::new();
         keeper.spawn(keeper::run(context.clone(), holds).in_current_span());
         let (notified, mut notifications) = mpsc::unbounded_channel();
@@ -219,52 +224,35 @@ impl Mapping {
                 }
                 Stage::CutOver => self.await_completion(&context, &mut control, &mut notifications, "cut_over").await?,
                 Stage::Completing => self.await_completion(&context, &mut control, &mut notifications, "completing").await?,
-                Stage::Migrating { paused } => {
+                Stage::Migrating { paused, .. } => {
+                    cutover::switch_off_what_is_left(&context).await.map_err(|error| Error::SwitchedOn(Box::new(error)))?;
                     self.migrate(&context, &mut control, &mut projection, &mut notifications, paused).await?;
                 }
             }
-            stage = request::stage(&control, &self.name).await.map_err(doing("reading the requests"))?;
+            stage = self.stage(&control).await?;
         }
     }
 
-    /// Only one controller may act on a mapping. A predecessor that was killed holds the lock until its server notices.
-    async fn lock(&self, control: &Session) -> Result<(), Error> {
-        if let Some(pid) = self.held_by {
-            // Our own session of before. If its connection is half open, its server believes in it for as long as it likes.
-            const END: &str = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-                               WHERE pid = $1 AND application_name = $2 AND pid <> pg_catalog.pg_backend_pid()";
-            control
-                .execute(END, &[&pid, &self.destination.application_name])
-                .await
-                .map_err(doing("ending our former session"))?;
+    /// What the tasks of the mapping share; `control` is the session to the control database that they share, `holder` the one that holds the
+    /// lock.
+    pub(super) fn context(&self, control: Arc<Session>, holder: &Session, holds: &watch::Sender<Holds>) -> Context {
+        Context {
+            mapping: self.name.clone(),
+            settings: self.settings.clone(),
+            source: self.source.clone(),
+            destination: self.destination.clone(),
+            control_database: self.control_database.clone(),
+            tick: self.tick,
+            board: self.board.clone(),
+            control,
+            lock: Lock::of(&self.destination, &self.control_database, &self.name, holder),
+            standby: None,
+            copy_permits: Arc::new(Semaphore::new(self.settings.copy_workers)),
+            build_permits: Arc::new(Semaphore::new(self.settings.index_workers)),
+            orders: Arc::new(Mutex::new(BTreeMap::new())),
+            gentle: Arc::clone(&self.gentle),
+            holds: holds.subscribe(),
         }
-        let mut told = false;
-        while !control::try_lock(control, &self.name).await.map_err(doing("locking the mapping"))? {
-            if !told {
-                tracing::warn!("waiting: another controller runs this mapping");
-                told = true;
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-        Ok(())
-    }
-
-    /// Ends what a predecessor left running on both sides: a statement that goes on without its client would collide
-    /// with the same statement of ours. We hold the lock, so these sessions are nobody's.
-    async fn end_leftovers(&self, source: &Session, control: &Session) -> Result<(), Error> {
-        const END: &str = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-                           WHERE application_name = $1 AND pid <> pg_catalog.pg_backend_pid()";
-        for (session, endpoint) in [(source, &self.source), (control, &self.destination)] {
-            for _ in 0..120 {
-                let ended = session.query(END, &[&endpoint.application_name]).await.map_err(doing("ending leftover sessions"))?;
-                if ended.is_empty() {
-                    break;
-                }
-                tracing::info!(instance = endpoint.name, sessions = ended.len(), "ending sessions of a controller that is gone");
-                tokio::time::sleep(Duration::from_millis(250)).await;
-            }
-        }
-        Ok(())
     }
 
     /// Lets the replay of a standby go on that a predecessor left paused, by the ledger.
@@ -322,11 +310,7 @@ impl Mapping {
                 self.start_databases(context, &mode, &mut tasks, &mut known, &mut running).await?;
             }
             ticks += 1;
-            let attended = [Attended::new(&self.destination, control)];
-            attend(&attended, || 0, projection.write(control))
-                .await
-                .ok_or(Error::Lost)?
-                .map_err(doing("writing the projection"))?;
+            projection.write(control).await.map_err(doing("writing the projection"))?;
             while let Some(ended) = tasks.try_join_next_with_id() {
                 let id = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(id, ())| *id);
                 let Some((name, _)) = running.remove(&id) else { continue };
@@ -338,11 +322,7 @@ impl Mapping {
                     ticks = 0;
                 }
             }
-            let requests = attend(&attended, || 0, request::open(control, &self.name))
-                .await
-                .ok_or(Error::Lost)?
-                .map_err(doing("reading the requests"))?;
-            for request in requests {
+            for request in request::open(control, &self.name).await.map_err(doing("reading the requests"))? {
                 match &request.kind {
                     Kind::Pause | Kind::Resume => {
                         paused = request.kind == Kind::Pause;
@@ -350,19 +330,19 @@ impl Mapping {
                         self.board.event("", "info", if paused { "paused" } else { "resumed" }.to_owned());
                         self.answer(control, &request, true, &json!({})).await?;
                     }
-                    Kind::Cutover(limit) if self.ready_or_late(control, &request, *limit).await? => {
+                    Kind::Cutover(limit) if ordered.is_empty() && self.ready_or_late(control, &request, *limit).await? => {
                         mode.send_replace(Mode::Stop);
                         while tasks.join_next().await.is_some() {}
                         self.cut_over(context, control, projection, &request, *limit).await?;
                         return Ok(());
                     }
-                    Kind::Complete if self.ready_or_late(control, &request, Duration::from_mins(5)).await? => {
+                    Kind::Complete if ordered.is_empty() && self.ready_or_late(control, &request, COMPLETE_LIMIT).await? => {
                         mode.send_replace(Mode::Stop);
                         while tasks.join_next().await.is_some() {}
                         self.complete(context, control, projection, &request, true).await?;
                         return Ok(());
                     }
-                    // Taken up as soon as every fact holds again.
+                    // Taken up as soon as every fact holds again: not beside a resync, of which what is shown may not tell yet.
                     Kind::Cutover(_) | Kind::Complete => {}
                     Kind::Resync { database, table } => {
                         if let Entry::Vacant(new) = ordered.entry(request.id) {
@@ -384,10 +364,7 @@ impl Mapping {
                             };
                             self.board.event("", "info", format!("resync: {report}"));
                             // Whoever reads the answer must not be told that all is ready, as it was before.
-                            attend(&attended, || 0, projection.write(control))
-                                .await
-                                .ok_or(Error::Lost)?
-                                .map_err(doing("writing the projection"))?;
+                            projection.write(control).await.map_err(doing("writing the projection"))?;
                             self.answer(control, &request, ok, &report).await?;
                         }
                     }

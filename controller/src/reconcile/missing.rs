@@ -9,6 +9,7 @@ use tracing::Instrument as _;
 
 use super::Context;
 use super::database::Database;
+use super::stall::naming_lockers;
 use crate::finding::{Code, Finding, Severity};
 use crate::postgres::quote;
 use crate::stream::Names;
@@ -80,7 +81,11 @@ impl Database {
             let streams: Vec<usize> = counted.iter().map(|(stream, _)| *stream).collect();
             // One that was taken out of its stream is told of already.
             let attached = self.watcher.attached();
-            searcher.task.spawn(async move { search(&context, &name, &names, &streams, &attached).await }.in_current_span());
+            let searching = async move {
+                let searching = search(&context, &name, &names, &streams, &attached);
+                naming_lockers(&context, &name, |by| verify::Error::Locked { by }, Box::pin(searching)).await
+            };
+            searcher.task.spawn(searching.in_current_span());
         }
         let (context, name) = (&self.context, &self.name);
         let told = |counted: &(usize, i64)| {

@@ -11,7 +11,7 @@
 //! - `early` knows which streams may begin while tables of others are still being copied.
 //! - [`mod@watch`] looks after a database that streams: lag, facts of readiness, sequences, drift.
 //! - `keeper` keeps the source's load and its WAL within the limits that were set.
-//! - [`request`] reads what operators asked for, and answers.
+//! - [`request`] reads what operators asked for, and answers; [`lock`] tells whether another controller has taken a mapping over.
 //!
 //! Nothing here is remembered over a restart: what is done is read from the servers' catalogs and the ledger.
 
@@ -26,6 +26,7 @@ use crate::copy::standby::Standby;
 use crate::gentle::{self, hold::Holds};
 use crate::monitor::board::Board;
 use crate::postgres::{Endpoint, Session};
+use lock::Lock;
 
 pub mod act;
 pub mod admission;
@@ -37,6 +38,7 @@ mod ending;
 pub mod fill;
 mod isolate;
 mod keeper;
+pub mod lock;
 pub mod mapping;
 mod missing;
 pub mod observe;
@@ -44,7 +46,7 @@ mod prove;
 mod reconnect;
 pub mod request;
 mod resync;
-mod stall;
+pub(crate) mod stall;
 pub mod watch;
 
 /// What every task of a mapping shares.
@@ -66,6 +68,8 @@ pub struct Context {
     pub board: Board,
     /// Shared session on the control database, for the ledger.
     pub control: Arc<Session>,
+    /// By which the mapping is ours.
+    pub lock: Lock,
     /// `copy_workers`, over all databases.
     pub copy_permits: Arc<Semaphore>,
     /// `index_workers`, over all databases: held for a piece of work, not for a phase, see [`build`](crate::provision::schema::build).

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::database::{Database, Error};
+use super::stall::naming_lockers;
 use crate::monitor::readiness::Proof;
 use crate::verify::{self, Comparison};
 
@@ -55,7 +56,9 @@ impl Database {
         }
         let compare = async move {
             let _seat = context.gentle.room.seats(1).await;
-            verify::Pair::open(&context.source, &context.destination, &name).await?.compare(&names, doubts).await
+            let comparing =
+                async { verify::Pair::open(&context.source, &context.destination, &name).await?.compare(&names, doubts).await };
+            naming_lockers(&context, &name, |by| verify::Error::Locked { by }, Box::pin(comparing)).await
         };
         self.prover.task.spawn(compare.in_current_span());
         Ok(())

@@ -1,6 +1,9 @@
-//! Apply workers that hang while they connect. PostgreSQL gives them no time limit for that, so a connection that is half open at that moment
-//! would keep the stream standing still for ever. A worker that runs without its slot being used for a while is ended; its server starts
-//! another one.
+//! Apply workers whose connection is broken without their knowing, for something on the way keeps their end open.
+//!
+//! To one that hangs while it connects PostgreSQL gives no time limit, and the stream would stand still for ever. A worker that runs without its
+//! slot being used for a while is ended; its server starts another one. One that has been connected is ended by `wal_receiver_timeout`, a minute
+//! unless set otherwise, and its successor can't begin before the walsender has been ended by `wal_sender_timeout`. Sooner than that it is told
+//! by what both say: the one has sent all there is, the other waits for a message, and a marker has not come through. Then both are ended.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -68,9 +71,89 @@ impl Unconnected {
     }
 }
 
+/// A marker that has not come through for so long is worth a look.
+const BEHIND_FOR: Duration = Duration::from_secs(20);
+/// A worker that has had no message for so long, while the walsender has nothing left to send, …
+const DEAF_FOR: Duration = Duration::from_secs(30);
+/// … and stays so for this time does not hear it.
+const STAYS_DEAF_FOR: Duration = Duration::from_secs(5);
+
+/// Since when workers have not heard what was sent to them, by their process ids.
+#[derive(Debug, Default)]
+pub(super) struct Deaf {
+    since: HashMap<i32, Instant>,
+}
+
+impl Deaf {
+    /// Takes note of the workers that seem deaf; gives those that have long enough.
+    fn note(&mut self, now: Instant, seem: &[i32]) -> Vec<i32> {
+        self.since.retain(|worker, _| seem.contains(worker));
+        let is_deaf = |worker: &i32| now.duration_since(*self.since.entry(*worker).or_insert(now)) >= STAYS_DEAF_FOR;
+        let deaf: Vec<i32> = seem.iter().copied().filter(is_deaf).collect();
+        // Until it has ended, which a worker that stands still can't.
+        self.since.retain(|worker, _| !deaf.contains(worker));
+        deaf
+    }
+
+    /// Ends workers that do not hear what their walsenders have sent, and these. `streams`: subscriptions and the names of their slots;
+    /// `behind_for`: how long ago the marker was emitted that has not come through.
+    pub(super) async fn end<'a>(
+        &mut self,
+        source: &Client,
+        destination: &Client,
+        streams: impl Iterator<Item = (u32, &'a str)>,
+        behind_for: Duration,
+    ) -> Result<(), tokio_postgres::Error> {
+        let mut pairs: Vec<(i32, i32)> = Vec::new();
+        if behind_for >= BEHIND_FOR {
+            let (subscriptions, slots): (Vec<u32>, Vec<&str>) = streams.unzip();
+            let workers = destination.query(include_str!("deaf_workers.sql"), &[&subscriptions, &DEAF_FOR.as_secs_f64()]).await?;
+            if !workers.is_empty() {
+                let senders = source.query(include_str!("idle_walsenders.sql"), &[&slots]).await?;
+                let sender = |subscription: u32| {
+                    let slot = slots[subscriptions.iter().position(|s| *s == subscription)?];
+                    senders.iter().find(|row| row.get::<_, &str>("slot_name") == slot).map(|row| row.get::<_, i32>("pid"))
+                };
+                pairs = workers.iter().filter_map(|row| Some((row.get("pid"), sender(row.get("subid"))?))).collect();
+            }
+        }
+        let seem: Vec<i32> = pairs.iter().map(|(worker, _)| *worker).collect();
+        let deaf = self.note(Instant::now(), &seem);
+        let end = "SELECT pg_catalog.pg_terminate_backend($1)";
+        for (worker, sender) in pairs.into_iter().filter(|(worker, _)| deaf.contains(worker)) {
+            tracing::warn!(
+                worker,
+                sender,
+                "ending an apply worker that does not hear what the source has sent, and its walsender"
+            );
+            source.execute(end, &[&sender]).await?;
+            destination.execute(end, &[&worker]).await?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_worker_is_deaf_when_it_seems_so_for_a_while_without_a_break() {
+        let mut deaf = Deaf::default();
+        let start = Instant::now();
+        let mut note = |seconds, seem: &[i32]| deaf.note(start + Duration::from_secs(seconds), seem);
+        assert!(note(0, &[7, 8]).is_empty());
+        assert!(note(4, &[8]).is_empty());
+        assert!(note(5, &[7]).is_empty(), "counted anew since it heard something");
+        assert_eq!(note(10, &[7, 8]), [7]);
+        assert!(note(11, &[7, 8]).is_empty(), "it is being ended");
+        assert_eq!(note(16, &[7, 8]), [7, 8]);
+    }
+
+    #[test]
+    fn a_deaf_worker_is_ended_within_a_minute_and_in_time_for_another_one() {
+        assert!(DEAF_FOR.max(BEHIND_FOR) + STAYS_DEAF_FOR <= Duration::from_secs(45));
+    }
 
     #[test]
     fn a_stream_is_stuck_when_its_slot_has_been_idle_for_long_without_a_break() {

@@ -49,6 +49,8 @@ pub enum Stage {
     Migrating {
         /// Whether the last of pause and resume was a pause.
         paused: bool,
+        /// The time limit of a cutover that was taken up and is not answered yet.
+        cutover: Option<Duration>,
     },
     /// Switched over.
     CutOver,
@@ -65,7 +67,8 @@ pub async fn stage(control: &Client, mapping: &str) -> Result<Stage, tokio_postg
             "SELECT COALESCE(bool_or(kind = 'complete' AND succeeded), false) AS complete,
                     COALESCE(bool_or(kind = 'cutover' AND succeeded), false) AS cut_over,
                     COALESCE(bool_or(kind = 'complete' AND started_at IS NOT NULL), false) AS completing,
-                    COALESCE((array_agg(kind ORDER BY id DESC) FILTER (WHERE kind IN ('pause', 'resume') AND succeeded))[1] = 'pause', false) AS paused
+                    COALESCE((array_agg(kind ORDER BY id DESC) FILTER (WHERE kind IN ('pause', 'resume') AND succeeded))[1] = 'pause', false) AS paused,
+                    (array_agg(arguments ORDER BY id) FILTER (WHERE kind = 'cutover' AND started_at IS NOT NULL AND finished_at IS NULL))[1] AS cutover
              FROM migrator.request WHERE mapping = $1",
             &[&mapping],
         )
@@ -77,8 +80,16 @@ pub async fn stage(control: &Client, mapping: &str) -> Result<Stage, tokio_postg
     } else if row.get("completing") {
         Stage::Completing
     } else {
-        Stage::Migrating { paused: row.get("paused") }
+        let cutover = row.get::<_, Option<Value>>("cutover").map(|arguments| time_limit(&arguments));
+        Stage::Migrating { paused: row.get("paused"), cutover }
     })
+}
+
+/// How long a cutover may keep writers out.
+fn time_limit(arguments: &Value) -> Duration {
+    const DEFAULT: Duration = Duration::from_mins(5);
+    let seconds = arguments["timeout_seconds"].as_f64();
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(DEFAULT)
 }
 
 /// Reads the unfinished requests, oldest first.
@@ -96,10 +107,7 @@ pub async fn open(control: &Client, mapping: &str) -> Result<Vec<Request>, tokio
         .map(|row| {
             let arguments: Value = row.get("arguments");
             let kind = match row.get::<_, &str>("kind") {
-                "cutover" => {
-                    let seconds = arguments["timeout_seconds"].as_f64().unwrap_or(300.0);
-                    Kind::Cutover(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_mins(5)))
-                }
+                "cutover" => Kind::Cutover(time_limit(&arguments)),
                 "complete" => Kind::Complete,
                 "pause" => Kind::Pause,
                 "resume" => Kind::Resume,

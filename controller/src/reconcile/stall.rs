@@ -7,7 +7,8 @@ use tokio_postgres::error::SqlState;
 
 use super::Context;
 use crate::monitor::board::{DatabaseView, TableStage};
-use crate::postgres::{Endpoint, retry};
+use crate::postgres::Endpoint;
+use crate::postgres::attend::ask;
 use crate::stream::publication;
 
 /// How often to look.
@@ -49,20 +50,35 @@ fn is_lock_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// In words, for whom a look at the source has waited in vain; none if it was not that, or nobody holds a lock any more.
-pub(super) async fn lockers(context: &Context, database: &str, error: &super::database::Error) -> Option<String> {
-    let tables: &[String] = match error {
-        super::database::Error::Publication(publication::Error::Locked { tables }) => tables,
-        error if is_lock_timeout(error) => &[],
+pub(crate) async fn lockers(
+    context: &Context,
+    database: &str,
+    error: &(dyn std::error::Error + Send + Sync + 'static),
+) -> Option<String> {
+    let tables: &[String] = match error.downcast_ref() {
+        Some(super::database::Error::Publication(publication::Error::Locked { tables })) => tables,
+        _ if is_lock_timeout(error) => &[],
         _ => return None,
     };
-    let asking = async {
-        let session = context.source.connect(database).await.map_err(|error| error.to_string())?;
-        let row = session.query_one(LOCKERS, &[&context.source.application_name, &tables]).await;
-        row.map(|row| row.get::<_, Option<String>>(0)).map_err(|error| retry::message(&error))
-    };
-    match asking.await {
-        Ok(lockers) => lockers.map(|lockers| format!("locks on the source: {lockers}")),
+    match ask(&context.source, database, LOCKERS, &[&context.source.application_name, &tables]).await {
+        Ok((row, _)) => row?.get::<_, Option<String>>(0).map(|lockers| format!("locks on the source: {lockers}")),
         Err(error) => Some(format!("locks on the source; who holds them is not known: {error}")),
+    }
+}
+
+/// The same of work that fails; `locked` makes of it what is told.
+pub(crate) async fn naming_lockers<T, E: std::error::Error + Send + Sync + 'static>(
+    context: &Context,
+    database: &str,
+    locked: impl FnOnce(String) -> E,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match work.await {
+        Err(error) => Err(match lockers(context, database, &error).await {
+            Some(by) => locked(by),
+            None => error,
+        }),
+        done => done,
     }
 }
 
@@ -118,12 +134,8 @@ pub(super) async fn tell(context: &Context, database: &str, standby: Option<&End
 }
 
 async fn waits(endpoint: &Endpoint, database: &str) -> String {
-    let asking = async {
-        let session = endpoint.connect(&endpoint.instance.database).await.map_err(|error| error.to_string())?;
-        let row = session.query_one(WAITS, &[&endpoint.application_name, &database]).await;
-        row.map(|row| row.get::<_, Option<String>>(0)).map_err(|error| retry::message(&error))
-    };
-    match asking.await {
+    let asked = ask(endpoint, &endpoint.instance.database, WAITS, &[&endpoint.application_name, &database]).await;
+    match asked.map(|(row, _)| row.and_then(|row| row.get::<_, Option<String>>(0))) {
         Ok(Some(waits)) => format!("{}: {waits}", endpoint.name),
         Ok(None) => format!("{}: no session of ours waits for anything there", endpoint.name),
         Err(error) => format!("{}: {error}", endpoint.name),

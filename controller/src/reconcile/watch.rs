@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 use super::Context;
-use super::reconnect::Unconnected;
+use super::reconnect::{Deaf, Unconnected};
 use crate::copy::{Table, table};
 use crate::finding::{Code, Severity};
 use crate::monitor::board::{Lag, Phase, TableStage};
@@ -51,6 +51,7 @@ pub struct Watcher {
     missing: Vec<(usize, i64)>,
     recent_error: Option<(Instant, String)>,
     unconnected: Unconnected,
+    deaf: Deaf,
     catalogs: drift::Watch,
     drift: Vec<String>,
     states: HashMap<(String, String), TableState>,
@@ -179,6 +180,9 @@ impl Watcher {
         if self.marker.is_none() {
             self.marker = Some((emit_marker(source, "tick").await?, now));
         }
+        let behind_for = self.marker.map_or(Duration::ZERO, |(_, emitted)| now.duration_since(emitted));
+        let streams = subscriptions.iter().copied().zip(names.iter().map(|names| names.slot.as_str()));
+        self.deaf.end(source, destination, streams, behind_for).await?;
         self.note_lag(now, lag.bytes, context.settings.max_lag_bytes);
         self.note_errors(now, workers.errors());
         // A backlog has the servers to itself for a while.

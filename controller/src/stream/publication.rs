@@ -428,9 +428,10 @@ async fn put_identity_right(
     if wanted == table.replica_identity {
         return Ok(Ok(Identity::Right));
     }
-    ledger::record(control, mapping, Side::Source, database, Kind::ReplicaIdentity, &table.sql_name(), &identity_detail(table))
-        .await?;
-    match set_identity(source, &table.sql_name(), &wanted).await {
+    let name = table.sql_name();
+    ledger::set_aside_namesakes(control, mapping, database, Kind::ReplicaIdentity, &name, table.oid).await?;
+    ledger::record(control, mapping, Side::Source, database, Kind::ReplicaIdentity, &name, &identity_detail(table)).await?;
+    match set_identity(source, &name, &wanted).await {
         Ok(()) => Ok(Ok(Identity::Right)),
         Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(Ok(Identity::Locked)),
         Err(source) if retry::is_transient(&source) => {

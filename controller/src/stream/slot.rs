@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Row};
 
 use super::Names;
 use super::options::Options;
-use crate::postgres::attend::{Attended, attend};
+use crate::postgres::attend::attend_walsender;
 use crate::postgres::{self, Endpoint, Lsn, Session, quote, retry};
 
 /// Why there is no slot or no snapshot.
@@ -86,16 +86,16 @@ fn state(row: &Row) -> Slot {
 }
 
 /// Makes the permanent slot in the database that `session` is connected to.
-pub async fn create(source: &Endpoint, session: &Session, names: &Names, options: Options) -> Result<(), Error> {
+pub async fn create(session: &Session, names: &Names, options: Options) -> Result<(), Error> {
     // The parameters after the second came later than the oldest source; failover with 17.
     let create = if options.failover {
         "SELECT pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput', false, false, true)"
     } else {
         "SELECT pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')"
     };
-    attend(&[Attended::new(source, session)], || 0, session.execute(create, &[&names.slot]))
+    session
+        .execute(create, &[&names.slot])
         .await
-        .ok_or_else(|| Error::Silent { slot: names.slot.clone() })?
         .map(|_| ())
         .map_err(|source| Error::Statement { doing: format!("creating slot {}", names.slot), source })
 }
@@ -189,13 +189,13 @@ impl Snapshot {
             .execute(&format!("SELECT {schema}.dblink_connect('pass', $1)"), &[&conninfo])
             .await
             .map_err(failed("connecting from the destination to"))?;
-        // A role's own limits would end the session that keeps the snapshot, which is idle in a transaction until all have imported it.
-        let walsender = holder
-            .query_one(
-                &format!("SELECT pid FROM {schema}.dblink('pass', $1) AS t (pid integer, switched_off bigint)"),
-                &[&NO_TIMEOUTS],
-            )
+        let silent = |_| Error::Silent { slot: format!("pg_migrator_pass_{pid}") };
+        // A role's own limits would end the session that keeps the snapshot, which is idle in a transaction until all have imported it. By
+        // whom the source is asked here is not known yet, so whether he answers can't be looked after.
+        let sql = format!("SELECT pid FROM {schema}.dblink('pass', $1) AS t (pid integer, switched_off bigint)");
+        let walsender = tokio::time::timeout(postgres::connect::OPEN_LIMIT, holder.query_one(&sql, &[&NO_TIMEOUTS]))
             .await
+            .map_err(silent)?
             .map_err(failed("preparing to take a snapshot of"))?
             .get(0);
         let command = format!("CREATE_REPLICATION_SLOT \"pg_migrator_pass_{pid}\" TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT");
@@ -203,10 +203,10 @@ impl Snapshot {
             "SELECT consistent_point, snapshot_name FROM {schema}.dblink('pass', $1)
              AS t (slot_name text, consistent_point text, snapshot_name text, output_plugin text)"
         );
-        let attended = [Attended { endpoint: source.clone(), pid: walsender, is_walsender: true }];
-        let row = attend(&attended, || 0, holder.query_one(&sql, &[&command]))
+        let silent = || Error::Silent { slot: format!("pg_migrator_pass_{pid}") };
+        let row = attend_walsender(source, walsender, holder.query_one(&sql, &[&command]))
             .await
-            .ok_or_else(|| Error::Silent { slot: format!("pg_migrator_pass_{pid}") })?
+            .ok_or_else(silent)?
             .map_err(failed("taking a snapshot of"))?;
         Ok(Self { lsn: row.get::<_, &str>(0).parse()?, name: row.get(1), _holder: holder })
     }

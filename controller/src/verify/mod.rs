@@ -41,6 +41,12 @@ pub enum Error {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// Somebody has locked a table.
+    #[error("comparing both sides was given up for {by}")]
+    Locked {
+        /// The locks, and whose they are.
+        by: String,
+    },
 }
 
 fn failed(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
@@ -207,6 +213,7 @@ impl Pair {
         let (source, destination) = tokio::try_join!(source.connect(database), destination.connect(database))?;
         let preparing = failed("preparing");
         let prepared = async {
+            source.wait_for_no_lock().await?;
             tokio::try_join!(digest::prepare(&source), digest::prepare(&destination))?;
             Hash::agree(&source, &destination).await
         };

@@ -118,7 +118,9 @@ async fn loaded(servers: &Servers, rounds: u32) -> Result<String> {
     let mut measured = Vec::new();
     for round in 1..=rounds {
         let throughput = load::run(servers).await?;
-        eprintln!("  round {round}: {:.0} transactions a second alone, {:.0} during", throughput.alone, throughput.during);
+        let slices = |slices: &[f64]| slices.iter().map(|tps| format!("{tps:.0}")).collect::<Vec<_>>().join(" ");
+        let (alone, during) = (slices(&throughput.alone), slices(&throughput.during));
+        eprintln!("  round {round}: {:.1} %; transactions a second alone {alone}, during {during}", throughput.share());
         measured.push(throughput);
     }
     Ok(load::describe(&measured))

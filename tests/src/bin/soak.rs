@@ -1,7 +1,7 @@
 //! `make soak`: any number of rounds of the fault suite, side by side on several pairs of servers.
 //!
-//! Prints a line for each round, then the table of all; with LOGS=folder the table is brought up to date there after every round, beside what
-//! failed rounds say. Exit status 1 if any round failed.
+//! Prints a line for each round, then the table of all. With LOGS=folder both are there after every round, whatever ends the soak: `rounds.log`
+//! has the lines and what failed rounds say, `report.md` the table. Exit status 1 if any round failed.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pg_migrator_tests::cluster::has_server;
-use pg_migrator_tests::faults::{Arena, Fault, Measures, Outcome, Phase, Report, Round, Score, SmallDisk};
+use pg_migrator_tests::error::Doing as _;
+use pg_migrator_tests::faults::{Arena, Fault, Measures, Outcome, Report, Round, Score, SmallDisk, Strike};
 use pg_migrator_tests::{Error, Result};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -29,7 +30,7 @@ const STOP_AT_MOST_MS: u64 = 6000;
 struct Soak {
     rounds: u32,
     seed: u64,
-    /// Only these, to play again what failed; empty for all.
+    /// Only these, to play again what failed, or what an ended soak did not come to; empty for all.
     only: Vec<u32>,
     /// What is drawn from.
     faults: Vec<Fault>,
@@ -39,10 +40,10 @@ struct Soak {
 }
 
 /// One round to be.
+#[derive(Debug, Clone, PartialEq)]
 struct Plan {
     number: u32,
-    fault: Fault,
-    phase: Phase,
+    strike: Strike,
     seed: u64,
     measures: Measures,
 }
@@ -54,12 +55,20 @@ fn number<T: std::str::FromStr>(name: &str, default: T) -> Result<T> {
     }
 }
 
-/// Numbers of rounds, with commas between.
+/// Numbers of rounds and ranges of them, with commas between.
 fn only(text: &str) -> Result<Vec<u32>> {
-    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
-    words
-        .map(|word| word.parse().map_err(|_| Error::Broken(format!("ONLY={text}: {word} is not the number of a round"))))
-        .collect()
+    let number = |word: &str| {
+        let word = word.trim();
+        word.parse::<u32>().map_err(|_| Error::Broken(format!("ONLY={text}: {word:?} is not the number of a round")))
+    };
+    let mut rounds = Vec::new();
+    for word in text.split(',').filter(|word| !word.trim().is_empty()) {
+        match word.split_once('-') {
+            Some((first, last)) => rounds.extend(number(first)?..=number(last)?),
+            None => rounds.push(number(word)?),
+        }
+    }
+    Ok(rounds)
 }
 
 fn main() -> ExitCode {
@@ -91,7 +100,9 @@ fn soak() -> Result<bool> {
         report: Mutex::new(Report::default()),
     });
     let lanes: u32 = number("LANES", 2)?;
-    println!("soak: {} rounds, SEED={}, {lanes} side by side", soak.rounds, soak.seed);
+    let title = format!("soak: {} rounds, SEED={}, FAULTS={wanted}, {lanes} side by side", soak.rounds, soak.seed);
+    println!("{title}");
+    note(&soak, &title)?;
     // A thread each, that lives until its rounds are over: the controllers die with the thread that started them.
     let threads: Vec<_> = (0..lanes)
         .map(|_| {
@@ -120,26 +131,54 @@ async fn lane(soak: &Soak) -> Result<()> {
             return Ok(());
         }
         let wanted = |plan: &Plan| soak.only.is_empty() || soak.only.contains(&plan.number);
-        let major = majors[StdRng::seed_from_u64(soak.seed ^ u64::from(block)).random_range(0..majors.len())];
+        let drawn =
+            |majors: &[u32], seed: u64| majors.get(StdRng::seed_from_u64(seed).random_range(0..majors.len().max(1))).copied();
+        let usual = drawn(&majors, soak.seed ^ u64::from(block));
         let mut arena = None;
-        for plan in plans.into_iter().filter(|plan| plan.fault.since() <= major && wanted(plan)) {
-            let score = if plan.fault == Fault::DiskFull {
-                let disk = SmallDisk::mount()?;
-                let mut small = Arena::start(major, disk.as_ref().map(SmallDisk::folder)).await?;
-                play(&mut small, &plan).await
-            } else {
-                let mut open = match arena.take() {
-                    Some(open) => open,
-                    None => Arena::start(major, None).await?,
-                };
-                let score = play(&mut open, &plan).await;
-                // What a failed round leaves is nothing to begin another one on.
-                arena = score.outcome.is_ok().then_some(open);
-                score
+        for plan in plans.into_iter().filter(wanted) {
+            let since = plan.strike.fault.since();
+            let score = match usual {
+                Some(usual) if usual >= since => play(&mut arena, usual, &plan).await,
+                _ => {
+                    // Servers that can be struck so, for this round alone.
+                    let newer: Vec<u32> = majors.iter().copied().filter(|major| *major >= since).collect();
+                    play(&mut None, drawn(&newer, plan.seed).unwrap_or(since), &plan).await
+                }
             };
             tell(soak, &plan, &score)?;
         }
     }
+}
+
+/// Plays a round. One that could not begin has failed; the others go on.
+async fn play(arena: &mut Option<Arena>, major: u32, plan: &Plan) -> Score {
+    try_play(arena, major, plan).await.unwrap_or_else(|error| Score {
+        strikes: vec![plan.strike],
+        seed: plan.seed,
+        major,
+        outcomes: Err(format!("the servers did not start: {error}")),
+        recovery: None,
+        took: Duration::ZERO,
+        writes: (0, 0),
+    })
+}
+
+/// Plays a round on the servers that are open, or on new ones.
+async fn try_play(arena: &mut Option<Arena>, major: u32, plan: &Plan) -> Result<Score> {
+    let strikes = [plan.strike];
+    if plan.strike.fault == Fault::DiskFull {
+        let disk = SmallDisk::mount()?;
+        let mut small = Arena::start(major, disk.as_ref().map(SmallDisk::folder)).await?;
+        return Ok(Round::play(&mut small, &strikes, plan.seed, plan.measures).await);
+    }
+    let mut open = match arena.take() {
+        Some(open) => open,
+        None => Arena::start(major, None).await?,
+    };
+    let score = Round::play(&mut open, &strikes, plan.seed, plan.measures).await;
+    // What a failed round leaves is nothing to begin another one on.
+    *arena = score.outcomes.is_ok().then_some(open);
+    Ok(score)
 }
 
 /// What a round is, by the soak's seed and its number alone: each fault comes once in as many rounds as there are faults.
@@ -155,43 +194,92 @@ fn plan(soak: &Soak, number: u32) -> Plan {
     } else {
         Measures { stop, rows: 100_000, ..Measures::SHORT }
     };
-    Plan { number, fault, phase, seed: random.random(), measures }
-}
-
-async fn play(arena: &mut Arena, plan: &Plan) -> Score {
-    Round::play(arena, plan.fault, plan.phase, plan.seed, plan.measures).await
+    Plan { number, strike: Strike { fault, phase }, seed: random.random(), measures }
 }
 
 fn tell(soak: &Soak, plan: &Plan, score: &Score) -> Result<()> {
-    let outcome = match &score.outcome {
-        Ok(Outcome::Exact) => "exact".to_owned(),
-        Ok(Outcome::Refused(name)) => format!("refused ({name}), cured"),
-        Ok(Outcome::Skipped(why)) => format!("skipped: {why}"),
-        Err(_) => "FAILED".to_owned(),
+    let outcome = match score.outcomes.as_ref().map(|outcomes| outcomes.first()) {
+        Ok(Some(Outcome::Exact)) => "exact".to_owned(),
+        Ok(Some(Outcome::Refused(name))) => format!("refused ({name}), cured"),
+        Ok(Some(Outcome::Skipped(why))) => format!("skipped: {why}"),
+        Ok(None) | Err(_) => "FAILED".to_owned(),
     };
     let recovery = score.recovery.map_or_else(|| "–".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()));
+    let Strike { fault, phase } = score.strikes.first().copied().unwrap_or(plan.strike);
     let mut line = format!(
-        "round {:4} | PostgreSQL {} | {}{} | {} | {outcome} | recovered in {recovery}, all in {:.1} s | {} writes",
+        "round {:4} | PostgreSQL {} | {fault}{} | {phase} | {outcome} | recovered in {recovery}, all in {:.1} s | {} writes",
         plan.number,
         score.major,
-        score.fault,
         if plan.measures.rows == Measures::FULL.rows { ", full measure" } else { "" },
-        score.phase,
         score.took.as_secs_f64(),
         score.writes.0,
     );
-    if let Err(why) = &score.outcome {
+    if let Err(why) = &score.outcomes {
         // Writing to a String can't fail.
         let _ = write!(line, "\n  {}", why.replace('\n', "\n  "));
     }
     let mut report = soak.report.lock().unwrap_or_else(PoisonError::into_inner);
     report.add(score);
     println!("{line}");
+    note(soak, &line)?;
     let Some(logs) = &soak.logs else { return Ok(()) };
-    let failed = |error: std::io::Error| Error::Broken(format!("writing into {}: {error}", logs.display()));
-    fs::create_dir_all(logs).map_err(failed)?;
-    fs::write(logs.join("report.md"), format!("SEED={}, {} rounds so far\n\n{report}", soak.seed, report.rounds()))
-        .map_err(failed)?;
-    let mut rounds = fs::OpenOptions::new().create(true).append(true).open(logs.join("rounds.log")).map_err(failed)?;
-    writeln!(rounds, "{line}").map_err(failed)
+    let so_far = format!("SEED={}, {} of {} rounds so far\n\n{report}", soak.seed, report.rounds(), soak.rounds);
+    // Whole at every moment: the soak may be ended at any.
+    let (new, path) = (logs.join("report.new"), logs.join("report.md"));
+    fs::write(&new, so_far).and_then(|()| fs::rename(&new, &path)).doing(|| format!("writing {}", path.display()))
+}
+
+/// Adds a line to the log of the rounds.
+fn note(soak: &Soak, line: &str) -> Result<()> {
+    let Some(logs) = &soak.logs else { return Ok(()) };
+    let path = logs.join("rounds.log");
+    let doing = || format!("writing {}", path.display());
+    fs::create_dir_all(logs).doing(doing)?;
+    let mut rounds = fs::OpenOptions::new().create(true).append(true).open(&path).doing(doing)?;
+    writeln!(rounds, "{line}").doing(doing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soak(rounds: u32) -> Soak {
+        Soak {
+            rounds,
+            seed: 20_261_121,
+            only: Vec::new(),
+            faults: Fault::ALL.to_vec(),
+            logs: None,
+            next_block: AtomicU32::new(0),
+            report: Mutex::new(Report::default()),
+        }
+    }
+
+    #[test]
+    fn a_round_is_the_same_in_a_soak_of_any_length_and_differs_from_the_others() {
+        let plans: Vec<Plan> = (0..200).map(|number| plan(&soak(200), number)).collect();
+        for number in [0, 27, 28, 113, 199] {
+            assert_eq!(plan(&soak(number + 1), number), plans[number as usize]);
+        }
+        let seeds: std::collections::BTreeSet<u64> = plans.iter().map(|plan| plan.seed).collect();
+        assert_eq!(seeds.len(), plans.len(), "each has a name of its own");
+    }
+
+    #[test]
+    fn single_rounds_and_ranges_can_be_asked_for() {
+        assert_eq!(only("18, 24,100-102").expect("numbers"), [18, 24, 100, 101, 102]);
+        assert!(only("").expect("nothing").is_empty());
+        assert!(only("18-").is_err() && only("x").is_err());
+    }
+
+    #[test]
+    fn every_fault_comes_once_in_as_many_rounds_as_there_are_faults_and_some_come_in_full_measure() {
+        let plans: Vec<Plan> = (0..196).map(|number| plan(&soak(196), number)).collect();
+        for turn in plans.chunks(Fault::ALL.len()) {
+            let faults: std::collections::BTreeSet<Fault> = turn.iter().map(|plan| plan.strike.fault).collect();
+            assert_eq!(faults.len(), Fault::ALL.len());
+        }
+        assert!(plans.iter().any(|plan| plan.measures.stop == Measures::FULL.stop));
+        assert!(plans.iter().all(|plan| plan.strike.fault.phases().contains(&plan.strike.phase)));
+    }
 }

@@ -94,6 +94,15 @@ impl Arena {
         Ok(Self { source, destination, to_source, to_destination, between })
     }
 
+    /// From now on the servers give a stream up whose other end says nothing for so long.
+    pub async fn give_up_after(&self, patience: Duration) -> Result<()> {
+        for (server, name) in [(&self.source, "wal_sender_timeout"), (&self.destination, "wal_receiver_timeout")] {
+            server.run("postgres", &format!("ALTER SYSTEM SET {name} = '{}ms'", patience.as_millis())).await?;
+            server.run("postgres", "SELECT pg_reload_conf()").await?;
+        }
+        Ok(())
+    }
+
     /// All proxies.
     pub fn proxies(&self) -> [&Proxy; 3] {
         [&self.to_source, &self.to_destination, &self.between]
@@ -123,6 +132,13 @@ impl Arena {
         Ok(())
     }
 
+    /// Lets everything through all proxies again.
+    pub fn let_through(&self) {
+        for proxy in self.proxies() {
+            proxy.let_through();
+        }
+    }
+
     /// A configuration whose one mapping is of one database, through the proxies.
     pub fn config(&self, mapping: &str, database: &str) -> ConfigFile {
         ConfigFile::new()
@@ -130,6 +146,6 @@ impl Arena {
             .instance_at("old", self.to_source.port(), MOVER, PASSWORD)
             .instance_line(&format!("from_destination = {{ host = \"127.0.0.1\", port = {} }}", self.between.port()))
             .instance_at("new", self.to_destination.port(), MOVER, PASSWORD)
-            .mapping(&Mapping::new(mapping, "old", "new").databases(&[database]).line("stable_for = \"500ms\""))
+            .mapping(&Mapping::new(mapping, "old", "new").databases(&[database]))
     }
 }

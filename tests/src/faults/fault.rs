@@ -39,8 +39,8 @@ pub enum Fault {
     HugeTransaction,
 }
 
-/// How hard a round's fault strikes.
-#[derive(Debug, Clone, Copy)]
+/// How hard a round's faults strike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Measures {
     /// How long something is stopped, unreachable or refused.
     pub stop: Duration,
@@ -51,7 +51,7 @@ pub struct Measures {
 }
 
 impl Measures {
-    /// For tests that run at every change: short.
+    /// For tests that run at every change: short. Nobody's timeouts are over before something goes on.
     pub const SHORT: Self = Self { stop: Duration::from_secs(2), rows: 50_000, limit: Duration::from_secs(150) };
     /// The full measure: a minute, and two million rows.
     pub const FULL: Self = Self { stop: Duration::from_mins(1), rows: 2_000_000, limit: Duration::from_mins(5) };

@@ -47,6 +47,13 @@ impl Phase {
     }
 }
 
+impl Phase {
+    /// Whether a migration passes through it once. To the others it comes back after a fault, or stays.
+    pub fn is_passed_once(self) -> bool {
+        matches!(self, Self::Before | Self::Cutover | Self::Cleanup)
+    }
+}
+
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())

@@ -1,4 +1,4 @@
-//! One round: a database is migrated while it is written to, a fault strikes in a given phase, and in the end both servers hold exactly what
+//! One round: a database is migrated while it is written to, faults strike in given phases, and in the end both servers hold exactly what
 //! the source has acknowledged.
 
 use std::time::{Duration, Instant};
@@ -7,45 +7,42 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::arena::{Arena, MOVER, PASSWORD};
-use super::fault::{Fault, Measures};
+use super::fault::Measures;
 use super::ledger::{Account, Ledger};
 use super::phase::{self, Phase};
+use super::plan::Strike;
 use crate::compare;
 use crate::controller::{CONTROL, Controller, literal};
 use crate::error::{Error, Result};
 
-/// How long a round waits for the phase in which its fault is to strike.
-const PHASE_LIMIT: Duration = Duration::from_secs(90);
 /// Writers pause so long between transactions.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How often a cutover may be undone, or a completion end early, before that is called a failure.
 const REQUESTS: u32 = 8;
 
-/// How a round ended, if it did not fail.
+/// What came of a fault, if its round did not fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Both sides hold the same, and all that was acknowledged.
     Exact,
     /// First there was a refusal under this name; cured by what it says, the round ended exact.
     Refused(String),
-    /// This machine can't do it.
+    /// This machine can't do it; the round went on without it.
     Skipped(String),
 }
 
 /// What came of a round.
 #[derive(Debug, Clone)]
 pub struct Score {
-    /// The fault.
-    pub fault: Fault,
-    /// The phase that was seen when it struck.
-    pub phase: Phase,
+    /// What struck, with the phases that were seen then.
+    pub strikes: Vec<Strike>,
     /// The round's seed.
     pub seed: u64,
     /// The source's major version.
     pub major: u32,
-    /// How it ended, or why it failed.
-    pub outcome: Result<Outcome, String>,
-    /// From the end of the fault until the mapping was ready, or past its cutover.
+    /// What came of each that struck, or why the round failed.
+    pub outcomes: Result<Vec<Outcome>, String>,
+    /// From the end of the last fault until the mapping was ready, or past its cutover.
     pub recovery: Option<Duration>,
     /// All of the round.
     pub took: Duration,
@@ -83,6 +80,14 @@ impl Writers {
             stopped @ Self::Stopped(_) => Ok(stopped),
         }
     }
+
+    /// What they know, once they have stopped.
+    fn account(&self) -> Result<&Account> {
+        match self {
+            Self::Stopped(account) => Ok(account),
+            Self::Writing(_) => Err(Error::Broken("the writers go on".to_owned())),
+        }
+    }
 }
 
 /// Where a mapping stands by what was asked of it.
@@ -95,18 +100,17 @@ enum Stage {
 }
 
 impl<'a> Round<'a> {
-    /// Plays a round: `phase` is where the fault is to strike. The seed gives the round its name, so no two rounds of an arena may have the
-    /// same.
-    pub async fn play(arena: &'a mut Arena, fault: Fault, phase: Phase, seed: u64, measures: Measures) -> Score {
+    /// Plays a round in which these strike, one after the other. The seed gives the round its name, so no two rounds of an arena may have
+    /// the same.
+    pub async fn play(arena: &'a mut Arena, strikes: &[Strike], seed: u64, measures: Measures) -> Score {
         let begun = Instant::now();
         let name = format!("r{:x}", seed & 0xffff_ffff_ffff);
         let major = arena.source.major();
         let mut score = Score {
-            fault,
-            phase,
+            strikes: Vec::new(),
             seed,
             major,
-            outcome: Ok(Outcome::Exact),
+            outcomes: Ok(Vec::new()),
             recovery: None,
             took: Duration::ZERO,
             writes: (0, 0),
@@ -116,56 +120,64 @@ impl<'a> Round<'a> {
             let controller = Controller::new(&arena.config(&name, &name))?;
             let random = StdRng::seed_from_u64(seed);
             let mut round = Round { arena, measures, random, name, controller, named: None };
-            let outcome = round.run(fault, phase, seed, &mut score).await;
-            let described = match outcome {
-                Ok(outcome) => Ok(outcome),
+            let outcomes = round.run(strikes, seed, &mut score).await;
+            let described = match outcomes {
+                Ok(outcomes) => Ok(outcomes),
                 Err(error) => Err(Error::Broken(format!("{error}\n{}", round.controller.report(&round.arena.destination).await))),
             };
             round.controller.kill()?;
-            let outcome = described?;
+            let outcomes = described?;
             round.arena.clear(&round.name).await?;
-            Ok::<_, Error>(outcome)
+            Ok::<_, Error>(outcomes)
         };
-        score.outcome = result.await.map_err(|error| error.to_string());
+        score.outcomes = result.await.map_err(|error| error.to_string());
+        if score.strikes.is_empty() {
+            // It did not come to that.
+            score.strikes.extend(strikes.first());
+        }
         score.took = begun.elapsed();
         score
     }
 
-    async fn run(&mut self, fault: Fault, phase: Phase, seed: u64, score: &mut Score) -> Result<Outcome> {
+    async fn run(&mut self, strikes: &[Strike], seed: u64, score: &mut Score) -> Result<Vec<Outcome>> {
         let mut writers = Writers::Writing(Ledger::start(&self.arena.source, &self.name, seed, PAUSE));
-        if phase != Phase::Before {
+        if strikes.first().is_none_or(|strike| strike.phase != Phase::Before) {
             self.controller.start()?;
         }
-        if phase == Phase::Cleanup {
-            // A completion lets writes in again on the source, and nothing carries them any more.
-            self.until_cut_over(Instant::now() + PHASE_LIMIT).await?;
-            writers = writers.stop().await?;
+        let mut outcomes = Vec::new();
+        let mut struck = Instant::now();
+        for strike in strikes {
+            if strike.phase == Phase::Cleanup {
+                // A completion lets writes in again on the source, and nothing carries them any more.
+                self.until_cut_over(struck + self.measures.limit).await?;
+                writers = writers.stop().await?;
+                // Once completion is asked for, sessions on the source are ended, ours among them.
+                self.compare(writers.account()?).await?;
+            }
+            let phase = self.reach(strike.phase).await?;
+            score.strikes.push(Strike { phase, ..*strike });
+            let skipped = strike.fault.strike(self).await?;
+            let named = self.named.take();
+            outcomes.push(skipped.map(Outcome::Skipped).or(named.map(Outcome::Refused)).unwrap_or(Outcome::Exact));
+            struck = Instant::now();
         }
-        score.phase = self.reach(phase).await?;
-        if let Some(why) = fault.strike(self).await? {
-            writers.stop().await?;
-            return Ok(Outcome::Skipped(why));
-        }
-        let struck = Instant::now();
         let deadline = struck + self.measures.limit;
         let recovered = self.until_cut_over(deadline).await?;
         score.recovery = Some(recovered.saturating_duration_since(struck));
-        let Writers::Stopped(account) = writers.stop().await? else {
-            return Err(Error::Broken("the writers go on".to_owned()));
-        };
+        writers = writers.stop().await?;
+        let account = writers.account()?;
         score.writes = account.totals();
-        if phase != Phase::Cleanup {
-            // Once completion is asked for, sessions on the source are ended, ours among them.
-            self.compare(&account).await?;
+        if strikes.last().is_none_or(|strike| strike.phase != Phase::Cleanup) {
+            self.compare(account).await?;
         }
         self.until_complete(deadline).await?;
-        self.compare(&account).await?;
+        self.compare(account).await?;
         self.nothing_left().await?;
         self.restore_role().await?;
         if score.writes.0 == 0 {
             return Err(Error::Broken("the source acknowledged nothing: nothing was tested".to_owned()));
         }
-        Ok(self.named.take().map_or(Outcome::Exact, Outcome::Refused))
+        Ok(outcomes)
     }
 
     /// Waits for a phase, and then a little, by the seed. Gives the phase that was seen, which is a later one if this one was too short to
@@ -200,22 +212,32 @@ impl<'a> Round<'a> {
 
     async fn see(&mut self, phase: Phase) -> Result<Phase> {
         let begun = Instant::now();
-        let client = self.arena.destination.connect("postgres").await?;
+        let mut client = None;
         loop {
-            let seen = phase::look(&client, &self.name).await?;
-            if seen >= phase {
-                return Ok(seen);
+            if client.is_none() {
+                // After a fault the server may be on its way back still.
+                client = self.arena.destination.connect("postgres").await.ok();
             }
-            if begun.elapsed() > PHASE_LIMIT || !self.controller.is_running() {
-                let what = format!("the phase {phase}");
-                return Err(Error::Timeout { what, waited: begun.elapsed(), state: format!("the database was in {seen}") });
+            let state = match &client {
+                Some(open) => match phase::look(open, &self.name).await {
+                    Ok(seen) if seen >= phase => return Ok(seen),
+                    Ok(seen) => format!("the database was in {seen}"),
+                    Err(error) => {
+                        client = None;
+                        error.to_string()
+                    }
+                },
+                None => "the destination can't be connected to".to_owned(),
+            };
+            if begun.elapsed() > self.measures.limit || !self.controller.is_running() {
+                return Err(Error::Timeout { what: format!("the phase {phase}"), waited: begun.elapsed(), state });
             }
             tokio::time::sleep(Duration::from_millis(3)).await;
         }
     }
 
     async fn ready(&mut self) -> Result<()> {
-        self.controller.wait_until_ready(&self.arena.destination, &self.name, PHASE_LIMIT).await
+        self.controller.wait_until_ready(&self.arena.destination, &self.name, self.measures.limit).await
     }
 
     /// Asks for a cutover or a completion. What is not possible yet is found out by whoever looks at the stage.

@@ -70,7 +70,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: check.id,
         parent: Some(parent),
         face: Face::new("CONSTRAINT", format!("{} ON {on}{target}", ident(&check.name))),
-        name: ObjectName { class: CLASS.name, schema, parent: parent_name, name: check.name.clone() },
+        name: ObjectName { class: CLASS.name, schema, parent: parent_name, name: check.name.clone() }.into(),
         owner: None,
         table: (catalog.tables.get(&relation) == Some(&false)).then_some(relation),
         definition: Box::new(CheckObject { check: check.clone(), parent: target }),

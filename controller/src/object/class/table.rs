@@ -3,6 +3,7 @@
 //! A partition is made as a table of its own and attached afterwards, so that its columns keep the source's order.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use tokio_postgres::Row;
 
@@ -118,7 +119,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     let own_identity = catalog.columns_of(id.oid).iter().find(has_own).filter(|_| table.bound.is_some());
     let own_identity = own_identity.map(|column| column.name.clone());
     let unlogged_root = table.unlogged && is_partitioned;
-    let name = ObjectName { class: CLASS.name, schema: schema.clone(), parent: String::new(), name: name.clone() };
+    let name = Arc::new(ObjectName { class: CLASS.name, schema: schema.clone(), parent: String::new(), name });
     let object = Object {
         id,
         parent: None,
@@ -519,7 +520,7 @@ mod tests {
         Object {
             id: ObjectId::class(7),
             parent: None,
-            name: ObjectName { class: CLASS.name, schema: "s".into(), parent: String::new(), name: "t\"1".into() },
+            name: ObjectName { class: CLASS.name, schema: "s".into(), parent: String::new(), name: "t\"1".into() }.into(),
             face: Face::new("TABLE", qualified("s", "t\"1")),
             owner: None,
             table: Some(7),

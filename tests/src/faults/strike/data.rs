@@ -26,8 +26,12 @@ pub(super) async fn plant_row(round: &mut Round<'_>) -> Result<()> {
     round.resync(Some("ledger.entry")).await
 }
 
-/// Schemas are compared at every fifteenth look; whoever is ready for longer than that has been compared.
-const LOOKED_AFTER: Duration = Duration::from_secs(8);
+/// The tables that changes are made to, with their columns: as either side's catalogs have them.
+const COLUMNS: &str = "
+    SELECT coalesce(string_agg(format('%s.%s %s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod)), ', '
+                               ORDER BY c.relname, a.attname), 'none')
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+    WHERE c.relnamespace = 'bulk'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped";
 
 /// What may be done to a schema.
 const CHANGES: [(&str, &str); 5] = [
@@ -51,16 +55,13 @@ pub(super) async fn change_schema(round: &mut Round<'_>) -> Result<()> {
         "SELECT EXISTS (SELECT FROM migrator.cutover_checks WHERE mapping = {name} AND name = 'schemas_equal' AND NOT ok)"
     );
     let begun = Instant::now();
-    let mut is_named = false;
-    let mut ready_since = None;
-    while !is_named {
-        is_named = round.arena.destination.value(CONTROL, &named).await.is_ok_and(|named| named == "t");
+    loop {
+        if round.arena.destination.value(CONTROL, &named).await.is_ok_and(|named| named == "t") {
+            break;
+        }
         let ready = format!("SELECT migrator.cutover_ready({name})");
         let is_ready = round.arena.destination.value(CONTROL, &ready).await.is_ok_and(|ready| ready == "t");
-        let since = *ready_since.get_or_insert_with(Instant::now);
-        if !is_ready {
-            ready_since = None;
-        } else if since.elapsed() > LOOKED_AFTER {
+        if is_ready && is_alike(round).await? {
             // The change came before the schema was read: then it is carried as a matter of course.
             return Ok(());
         }
@@ -79,6 +80,12 @@ pub(super) async fn change_schema(round: &mut Round<'_>) -> Result<()> {
         }
         _ => round.arena.destination.run(&round.name, change).await,
     }
+}
+
+/// Whether both sides have the same columns.
+async fn is_alike(round: &Round<'_>) -> Result<bool> {
+    let (source, destination) = (&round.arena.source, &round.arena.destination);
+    Ok(source.value(&round.name, COLUMNS).await? == destination.value(&round.name, COLUMNS).await?)
 }
 
 /// A transaction that began earlier holds the slot up. While it waits, the migration must say for which session.

@@ -77,11 +77,9 @@ pub(super) async fn kill_controller(round: &mut Round<'_>) -> Result<()> {
 }
 
 pub(super) async fn stop_controller(round: &mut Round<'_>) -> Result<()> {
-    let pid = round.controller.id().ok_or_else(|| Error::Broken("there is no controller".to_owned()))?;
-    let pid = i32::try_from(pid).map_err(|_| Error::Broken(format!("{pid} is no process id")))?;
-    signal(pid, "STOP")?;
+    round.controller.signal("STOP")?;
     tokio::time::sleep(round.measures.stop).await;
-    signal(pid, "CONT")
+    round.controller.signal("CONT")
 }
 
 /// Ends a server's postmaster, and starts it again.

@@ -103,9 +103,13 @@ pub(super) async fn fill_disk(round: &mut Round<'_>) -> Result<Option<String>> {
     }
     let filler = disk.join("filler");
     let mut fill = Command::new("dd");
-    fill.args(["if=/dev/zero", "bs=64k"]).arg(format!("of={}", filler.display()));
-    // It fails, as it is meant to: the disk is full.
-    let _ = output_of(fill);
+    fill.env("LC_ALL", "C").args(["if=/dev/zero", "bs=64k"]).arg(format!("of={}", filler.display()));
+    match output_of(fill) {
+        // As it is meant to be.
+        Err(Error::Program { output, .. }) if output.contains("No space left") => {}
+        Err(error) => return Err(error),
+        Ok(_) => return Err(Error::Broken(format!("{} did not become full", disk.display()))),
+    }
     tokio::time::sleep(round.measures.stop).await;
     fs::remove_file(&filler).doing(|| format!("removing {}", filler.display()))?;
     tokio::time::sleep(Duration::from_millis(500)).await;

@@ -1,7 +1,9 @@
-//! Connections with a [`Tap`]: to the driver it is what encrypts, or stands in its place where nothing is encrypted.
+//! What is put between the encryption and the driver: to the driver it is part of what encrypts, or stands in its place where nothing is
+//! encrypted.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::TryFutureExt as _;
@@ -10,35 +12,79 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 
+use super::line::{Line, Watched};
 use super::tap::{Handle, Tap};
 
-/// Puts a tap behind what another connector makes.
-#[derive(Clone)]
-pub(super) struct Tapped<C> {
-    pub connector: C,
-    pub handle: Handle,
+/// Something that is put into a connection's stream.
+pub(super) trait Fitting: Clone + Send + 'static {
+    /// The stream behind it.
+    type Stream<S>;
+
+    /// Puts it into a stream that begins with the startup message.
+    fn fit<S>(self, stream: S) -> Self::Stream<S>;
 }
 
-impl<C: MakeTlsConnect<Socket>> MakeTlsConnect<Socket> for Tapped<C> {
-    type Stream = Tap<C::Stream>;
-    type TlsConnect = Tapped<C::TlsConnect>;
-    type Error = C::Error;
+/// Every connection is watched.
+impl Fitting for Arc<Line> {
+    type Stream<S> = Watched<S>;
 
-    fn make_tls_connect(&mut self, domain: &str) -> Result<Self::TlsConnect, Self::Error> {
-        Ok(Tapped { connector: self.connector.make_tls_connect(domain)?, handle: self.handle.clone() })
+    fn fit<S>(self, stream: S) -> Watched<S> {
+        Watched::new(stream, self)
     }
 }
 
-type WithTap<S> = Box<dyn FnOnce(S) -> Tap<S> + Send>;
+/// Behind what watches it there may be a tap.
+impl Fitting for (Arc<Line>, Handle) {
+    type Stream<S> = Tap<Watched<S>>;
 
-impl<C: TlsConnect<Socket>> TlsConnect<Socket> for Tapped<C> {
-    type Stream = Tap<C::Stream>;
+    fn fit<S>(self, stream: S) -> Tap<Watched<S>> {
+        Tap::new(Watched::new(stream, self.0), self.1)
+    }
+}
+
+/// A connector with a fitting behind what it makes.
+#[derive(Clone)]
+pub(super) struct Fitted<C, F> {
+    pub connector: C,
+    pub fitting: F,
+}
+
+impl<C, F> MakeTlsConnect<Socket> for Fitted<C, F>
+where
+    C: MakeTlsConnect<Socket>,
+    F: Fitting,
+    F::Stream<C::Stream>: TlsStream + Unpin,
+{
+    type Stream = F::Stream<C::Stream>;
+    type TlsConnect = Fitted<C::TlsConnect, F>;
     type Error = C::Error;
-    type Future = MapOk<C::Future, WithTap<C::Stream>>;
+
+    fn make_tls_connect(&mut self, domain: &str) -> Result<Self::TlsConnect, Self::Error> {
+        Ok(Fitted { connector: self.connector.make_tls_connect(domain)?, fitting: self.fitting.clone() })
+    }
+}
+
+type WithFitting<S, F> = Box<dyn FnOnce(S) -> <F as Fitting>::Stream<S> + Send>;
+
+impl<C, F> TlsConnect<Socket> for Fitted<C, F>
+where
+    C: TlsConnect<Socket>,
+    F: Fitting,
+    F::Stream<C::Stream>: TlsStream + Unpin,
+{
+    type Stream = F::Stream<C::Stream>;
+    type Error = C::Error;
+    type Future = MapOk<C::Future, WithFitting<C::Stream, F>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
-        let handle = self.handle;
-        self.connector.connect(socket).map_ok(Box::new(|stream| Tap::new(stream, handle)))
+        let fitting = self.fitting;
+        self.connector.connect(socket).map_ok(Box::new(|stream| fitting.fit(stream)))
+    }
+}
+
+impl<S: TlsStream + Unpin> TlsStream for Watched<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.get_ref().channel_binding()
     }
 }
 
