@@ -266,8 +266,12 @@ fn type_shells(graph: &Graph) -> HashMap<ObjectId, usize> {
 }
 
 /// Whether a dependency says anything about the order. A partition's index does not wait for its parent's (it is attached
-/// later), and a sequence does not wait for the table whose column owns it (the table's default needs the sequence).
+/// later), a sequence does not wait for the table whose column owns it (the table's default needs the sequence), and what an inherited
+/// check needs, the parent's check waits for.
 fn orders(catalog: &Catalog, edge: &Edge) -> bool {
+    if edge.from.catalog == CatalogTable::CONSTRAINT && is_inherited_check(catalog, edge.from) {
+        return false;
+    }
     match edge.kind {
         EdgeKind::Partition => false,
         EdgeKind::Auto | EdgeKind::Internal => {
@@ -277,6 +281,11 @@ fn orders(catalog: &Catalog, edge: &Edge) -> bool {
         }
         EdgeKind::Normal | EdgeKind::Extension | EdgeKind::AutoExtension => true,
     }
+}
+
+fn is_inherited_check(catalog: &Catalog, id: ObjectId) -> bool {
+    let checks = catalog.object(id).and_then(|object| catalog.checks.get(&object.parent?));
+    checks.is_some_and(|checks| checks.iter().any(|check| check.id == id && check.comes_with_parent()))
 }
 
 /// Tarjan's strongly connected components with its own stack: a chain of views may be longer than a thread's stack is deep.

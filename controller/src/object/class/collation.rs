@@ -14,7 +14,11 @@ pub const CLASS: Class = Class {
     name: "collation",
     query: include_str!("collation.sql"),
     read,
-    covers: Covers { beyond: &[Beyond::Owner, Beyond::Comment], states: "", fixtures: &["collation"] },
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment],
+        states: "",
+        fixtures: &["collation", "collation_12", "collation_17"],
+    },
 };
 
 /// A collation.

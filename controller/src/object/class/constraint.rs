@@ -17,7 +17,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Comment],
         states: "not valid, attached as a part",
-        fixtures: &["constraint", "constraint_15", "partition_11", "partition_12"],
+        fixtures: &["constraint", "constraint_15", "partition_11", "partition_12", "partition_17"],
     },
 };
 

@@ -67,7 +67,7 @@ impl Definition for Domain {
             sql.push_str(" NOT NULL");
         }
         for check in context.catalog.checks.get(&object.id).map_or(&[][..], Vec::as_slice) {
-            if check.is_inline(context, false) {
+            if check.is_inline(context) {
                 let _ = write!(sql, " CONSTRAINT {} {}", ident(&check.name), check.definition);
             }
         }

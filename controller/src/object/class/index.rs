@@ -20,7 +20,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Comment],
         states: "clustered on, statistics targets, attached as a part",
-        fixtures: &["index", "index_11", "partition_11"],
+        fixtures: &["index", "index_11", "partition", "partition_11"],
     },
 };
 

@@ -20,7 +20,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label],
         states: "made at the cutover",
-        fixtures: &["publication", "publication_15"],
+        fixtures: &["publication", "partition_13", "publication_15"],
     },
 };
 

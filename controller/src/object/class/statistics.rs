@@ -15,7 +15,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Owner, Beyond::Comment],
         states: "statistics target",
-        fixtures: &["statistics", "statistics_14"],
+        fixtures: &["statistics", "statistics_13", "statistics_14"],
     },
 };
 

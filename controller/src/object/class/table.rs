@@ -23,7 +23,17 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
         states: "replica identity, row security (forced at the cutover), attached as a partition",
-        fixtures: &["table", "table_12", "table_14", "partition_11", "partition_12", "acl"],
+        fixtures: &[
+            "table",
+            "table_12",
+            "table_14",
+            "partition",
+            "partition_11",
+            "partition_12",
+            "partition_17",
+            "acl",
+            "acl_17",
+        ],
     },
 };
 
@@ -178,7 +188,13 @@ impl Definition for Table {
         if let (Some(bound), Some(parent)) = (&self.bound, self.parents.first()) {
             let sql = format!("ALTER TABLE ONLY {} ATTACH PARTITION {} {bound}", parent.name, object.face.target);
             // An attached partition takes over what its parent has by then, and must have the parent's checks itself.
-            drafts.push(Draft::about(object, Part::Attach, sql).needs(parent.id, Part::Create));
+            let mut attach = Draft::about(object, Part::Attach, sql).needs(parent.id, Part::Create);
+            for check in context.catalog.checks.get(&object.id).map_or(&[][..], Vec::as_slice) {
+                if check.validated {
+                    attach = attach.needs(check.id, Part::Create);
+                }
+            }
+            drafts.push(attach);
         }
         self.replica_identity(object, context, drafts);
         self.row_security(object, drafts);
@@ -220,7 +236,7 @@ impl Table {
             }
         }
         for check in context.catalog.checks.get(&object.id).map_or(&[][..], Vec::as_slice) {
-            if check.is_inline(context, is_partition) {
+            if check.is_inline(context) {
                 items.push(format!("CONSTRAINT {} {}", ident(&check.name), check.definition));
             }
         }

@@ -17,7 +17,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Comment],
         states: "disabled, replica, always (at the cutover)",
-        fixtures: &["trigger", "partition_11"],
+        fixtures: &["trigger", "partition", "partition_11", "partition_13"],
     },
 };
 
