@@ -18,7 +18,7 @@ CREATE TABLE migrator.side_effect (
     database   text        NOT NULL,
     kind       text        NOT NULL CHECK (kind IN ('role', 'membership', 'database', 'publication', 'slot', 'subscription',
                                                     'replica_identity', 'write_block', 'detached', 'replay_pause',
-                                                    'switched_on')),
+                                                    'switched_on', 'setting')),
     object     text        NOT NULL,
     detail     jsonb       NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -1,5 +1,6 @@
 //! Cleanup: everything that the ledger names is undone on both sides. What was asked for, databases and roles, stays.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::ledger::{self, Kind, SideEffect};
 use crate::postgres::{self, Session, quote, retry};
 use crate::provision::schema;
 use crate::reconcile::Context;
-use crate::stream::{Names, publication, slot, subscription};
+use crate::stream::{Names, money, publication, slot, subscription};
 
 /// Undoing one effect takes no longer than this: nothing in it is long work.
 const EFFECT_LIMIT: Duration = Duration::from_mins(1);
@@ -72,12 +73,13 @@ pub struct Report {
 
 /// The order in which things go: the stream before its slot, the slot before the publication it decodes by, and writes
 /// on the source are let in again when nothing can carry them over any more.
-const ORDER: [Kind; 11] = [
+const ORDER: [Kind; 12] = [
     Kind::Subscription,
     Kind::Slot,
     Kind::Publication,
     Kind::ReplicaIdentity,
     Kind::WriteBlock,
+    Kind::Setting,
     Kind::Detached,
     Kind::ReplayPause,
     Kind::SwitchedOn,
@@ -95,7 +97,8 @@ pub async fn run(context: &Context, finish_first: bool, keep: bool) -> Result<Re
     if finish_first && streams {
         report.sequences = Some(cutover::finish_by_hand(context, keep).await?);
     }
-    effects.sort_by_key(|e| (ORDER.iter().position(|k| *k == e.kind), e.id));
+    // The youngest first: what is undone last is what was there before us.
+    effects.sort_by_key(|e| (ORDER.iter().position(|k| *k == e.kind), Reverse(e.id)));
     let mut first_error = None;
     let mut held = Held::default();
     for effect in &effects {
@@ -153,7 +156,7 @@ impl Held {
         let stream = self.streams.contains(&effect.database);
         match effect.kind {
             // The stream reads from the slot by the publication, and would carry whatever is written on the source.
-            Kind::Slot | Kind::Publication | Kind::WriteBlock => stream,
+            Kind::Slot | Kind::Publication | Kind::WriteBlock | Kind::Setting => stream,
             // A table that is published and has no replica identity takes neither updates nor deletes.
             Kind::ReplicaIdentity => stream || self.publications.contains(&effect.database),
             _ => false,
@@ -174,6 +177,9 @@ async fn undo(context: &Context, effect: &SideEffect, words: &str) -> Result<(),
             let Some(database) = called_now(context, &effect.database).await? else { return Ok(()) };
             let session = context.source.connect(&database).await?;
             undo_in_source(context, &session, effect, database, words).await
+        }
+        Kind::Setting => {
+            money::restore(&context.control, effect).await.map_err(|source| Error::Statement { what: words.to_owned(), source })
         }
         // It ended by itself, after seconds.
         Kind::ReplayPause | Kind::Detached | Kind::SwitchedOn | Kind::Database | Kind::Role | Kind::Membership => Ok(()),
@@ -235,6 +241,7 @@ async fn undo_in_source(
         }
         Kind::Slot
         | Kind::Subscription
+        | Kind::Setting
         | Kind::ReplayPause
         | Kind::Detached
         | Kind::SwitchedOn
@@ -286,7 +293,8 @@ mod tests {
 
     #[test]
     fn a_stream_that_is_still_there_keeps_writers_out_and_its_tables_their_identities() {
-        assert_eq!(held_after(Kind::Subscription), [Kind::Slot, Kind::Publication, Kind::ReplicaIdentity, Kind::WriteBlock]);
+        let held = [Kind::Slot, Kind::Publication, Kind::ReplicaIdentity, Kind::WriteBlock, Kind::Setting];
+        assert_eq!(held_after(Kind::Subscription), held);
     }
 
     #[test]

@@ -49,13 +49,15 @@ pub enum Kind {
     Detached,
     /// The pause of a standby's replay, for as long as a snapshot is being taken there.
     ReplayPause,
+    /// A variable that was set for a role in a destination database, as its stream needs it; the detail has what was set before.
+    Setting,
     /// What a cutover switches on in a destination database; the detail has the statements that take it back. Stays after completion, for
     /// it is what the source has.
     SwitchedOn,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Role,
         Self::Membership,
         Self::Database,
@@ -66,6 +68,7 @@ impl Kind {
         Self::WriteBlock,
         Self::Detached,
         Self::ReplayPause,
+        Self::Setting,
         Self::SwitchedOn,
     ];
 
@@ -82,6 +85,7 @@ impl Kind {
             Self::WriteBlock => "write_block",
             Self::Detached => "detached",
             Self::ReplayPause => "replay_pause",
+            Self::Setting => "setting",
             Self::SwitchedOn => "switched_on",
         }
     }

@@ -236,6 +236,46 @@ async fn what_was_made_for_a_database_that_is_gone_or_renamed_is_undone_all_the_
     Ok(())
 }
 
+#[tokio::test]
+async fn a_database_that_is_renamed_is_not_begun_anew_beside_itself_and_goes_on_when_it_is_renamed_back() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    pair.source.run("postgres", "CREATE DATABASE shop").await?;
+    pair.source.run("shop", "CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t VALUES (1)").await?;
+    let mut controller = Controller::started(&pair.config().tick("100ms"))?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    let told = "(SELECT count(*) = 1 FROM migrator.findings WHERE code = 'database_renamed' AND database = 'store' AND resolved_at IS NULL)";
+
+    insisting(&pair.source, "shop", &[], "ALTER DATABASE shop RENAME TO store").await?;
+    controller.wait_for(&pair.destination, told, READY_LIMIT).await?;
+    assert_eq!(pair.destination.databases().await?, ["migrator", "shop"], "it is not begun anew");
+    assert!(controller.check().await?.has("error", "store", "database_renamed", "store"));
+    insisting(&pair.source, "store", &[], "ALTER DATABASE store RENAME TO shop").await?;
+    pair.source.run("shop", "INSERT INTO t VALUES (2)").await?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    compare::equal(&pair.source, &pair.destination, "shop").await?;
+
+    // Whoever wants it under its new name begins anew, as it is told.
+    insisting(&pair.source, "shop", &[], "ALTER DATABASE shop RENAME TO store").await?;
+    controller.wait_for(&pair.destination, told, READY_LIMIT).await?;
+    let fix = "SELECT fix FROM migrator.findings WHERE code = 'database_renamed' AND resolved_at IS NULL";
+    let fix = pair.destination.value("migrator", fix).await?;
+    dropped_as_told(&pair.destination, "shop").await?;
+    let Some((_, statements)) = fix.rsplit_once("in that database ") else {
+        return Err(Error::Broken(format!("no statements are told: {fix}")));
+    };
+    pair.source.run("store", statements).await?;
+    let streams = "EXISTS (SELECT FROM migrator.status() WHERE database = 'store' AND tables_synced = 1)";
+    controller.wait_for(&pair.destination, streams, READY_LIMIT).await?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    compare::equal(&pair.source, &pair.destination, "store").await?;
+    controller.must(&["cutover", MAPPING]).await?;
+    controller.must(&["complete", MAPPING]).await?;
+    for left in ["pg_publication", "pg_replication_slots"] {
+        assert_eq!(pair.source.value("store", &format!("SELECT count(*) FROM {left}")).await?, "0", "{left}");
+    }
+    Ok(())
+}
+
 /// Does something to a database that nobody may be connected to, against those who connect again and again.
 async fn insisting(server: &Cluster, database: &str, before: &[&str], statement: &str) -> Result<()> {
     let ended = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'");

@@ -151,3 +151,33 @@ async fn the_instance_of_postgresql_15_arrives() -> Result<()> {
 async fn the_instance_of_postgresql_17_arrives() -> Result<()> {
     arrives_as_pg_dumpall_would_carry_it(17).await
 }
+
+#[tokio::test]
+async fn what_of_an_instance_does_not_take_part_is_told_and_keeps_nothing_else_waiting() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    for sql in ["CREATE DATABASE shop", "CREATE DATABASE closed", "CREATE DATABASE broken"] {
+        pair.source.run("postgres", sql).await?;
+    }
+    pair.source.run("shop", "CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t VALUES (1)").await?;
+    pair.source.run("postgres", "ALTER DATABASE closed WITH ALLOW_CONNECTIONS false").await?;
+    // As an interrupted DROP DATABASE leaves it.
+    pair.source.run("postgres", "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'broken'").await?;
+    pair.source.run("template1", "CREATE TABLE in_every_new_one (id integer); CREATE EXTENSION hstore").await?;
+    pair.source.run("postgres", "CREATE EXTENSION citext").await?;
+    let mut controller = Controller::new(&pair.config())?;
+    let checked = controller.check().await?;
+    assert_eq!(checked.code, 0, "{checked:?}");
+    checked.must_have(&[
+        ("warning", "", "database_not_connectable", "\"closed\""),
+        ("warning", "", "database_not_connectable", "\"broken\""),
+        ("warning", "", "database_left_out", "\"template1\""),
+        ("warning", "", "database_left_out", "\"postgres\""),
+    ])?;
+    let template = checked.find("warning", "", "database_left_out", "template1").expect("it was there");
+    assert!(template.reason.contains("objects and extensions (hstore)"), "{}", template.reason);
+    controller.start()?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    controller.must(&["cutover", MAPPING]).await?;
+    assert_eq!(pair.destination.databases().await?, ["migrator", "shop"]);
+    Ok(())
+}

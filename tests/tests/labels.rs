@@ -10,7 +10,7 @@ use pg_migrator_tests::controller::{CONTROL, ident, literal};
 use pg_migrator_tests::error::Doing as _;
 use pg_migrator_tests::label_provider::{LabelProvider, PROVIDERS};
 use pg_migrator_tests::pair::{MAPPING, READY_LIMIT};
-use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result, dump_diff, fixtures, schema};
+use pg_migrator_tests::{Cluster, Controller, Error, Mapping, Pair, Result, dump_diff, fixtures, schema};
 
 const DATABASE: &str = "fixtures";
 
@@ -175,35 +175,48 @@ const LABELLED: &str = "
     SECURITY LABEL FOR plain ON ROLE labelled IS 'five';
 ";
 
-/// What the control database tells of the severity error: database, code, object, reason.
-const ERRORS: &str =
-    "SELECT database, code, object, reason FROM migrator.findings WHERE resolved_at IS NULL AND severity = 'error' ORDER BY 1, 3";
+/// What the control database tells of providers, and of anything that keeps the cutover waiting: database, code, object, reason.
+const TOLD: &str = "SELECT database, code, object, reason FROM migrator.findings
+                    WHERE mapping = 'erp' AND resolved_at IS NULL AND (severity = 'error' OR code = 'label_provider_missing') ORDER BY 1, 3";
+
+/// What is switched over without its labels.
+const BARE: &str = "
+    CREATE TABLE t (id integer PRIMARY KEY);
+    INSERT INTO t SELECT generate_series(1, 100);
+    CREATE PUBLICATION p FOR TABLE t;
+    SECURITY LABEL FOR plain ON TABLE t IS 'one';
+    SECURITY LABEL FOR plain ON PUBLICATION p IS 'two';
+    SECURITY LABEL FOR plain ON DATABASE bare IS 'three';
+";
 
 #[tokio::test]
 async fn a_provider_that_the_destination_has_not_loaded_is_told_once_and_costs_its_labels_alone() -> Result<()> {
     let provider = LabelProvider::new()?;
     let (source, destination) = tokio::try_join!(provider.server(15)?.start(), Cluster::start(18))?;
     let pair = Pair { source, destination };
-    for sql in ["CREATE ROLE labelled", "CREATE DATABASE shop", "CREATE DATABASE plain"] {
+    for sql in ["CREATE ROLE labelled", "CREATE DATABASE shop", "CREATE DATABASE plain", "CREATE DATABASE bare"] {
         pair.source.run("postgres", sql).await?;
     }
     dump_diff::psql(&pair.source, "shop", LABELLED)?;
     pair.source.run("plain", "CREATE TABLE t (id integer PRIMARY KEY)").await?;
 
-    let mut controller = Controller::new(&pair.config())?;
-    let checked = controller.check().await?;
-    let errors: Vec<_> = checked.findings.iter().filter(|f| f.severity == "error").collect();
-    let told: Vec<_> = errors.iter().map(|f| (f.database.as_str(), f.code.as_str(), f.object.as_str())).collect();
+    dump_diff::psql(&pair.source, "bare", BARE)?;
+    let erp = Mapping::new(MAPPING, "erp_old", "erp_new").databases(&["shop", "plain"]);
+    let bare = Mapping::new("bare", "erp_old", "erp_new").databases(&["bare"]);
+    let checked = Controller::new(&pair.instances().mapping(&erp))?.check().await?;
+    assert_eq!(checked.codes("error"), [""; 0], "labels are no obstacle");
+    let missing_ones: Vec<_> = checked.findings.iter().filter(|f| f.code == "label_provider_missing").collect();
+    let told: Vec<_> = missing_ones.iter().map(|f| (f.database.as_str(), f.code.as_str(), f.object.as_str())).collect();
     let missing = "security label provider \"plain\"";
     assert_eq!(told, [("", "label_provider_missing", missing), ("shop", "label_provider_missing", missing)], "{checked:?}");
-    assert!(errors[0].reason.contains("role \"labelled\""), "{}", errors[0].reason);
+    assert!(missing_ones[0].reason.contains("role \"labelled\""), "{}", missing_ones[0].reason);
     for object in ["table public.t", "column public.t.secret", "publication p", "database shop"] {
-        let named = errors[1].reason.replace("public.t", "t").contains(&object.replace("public.t", "t"));
-        assert!(named, "{object} is not named: {}", errors[1].reason);
+        let named = missing_ones[1].reason.replace("public.t", "t").contains(&object.replace("public.t", "t"));
+        assert!(named, "{object} is not named: {}", missing_ones[1].reason);
     }
     assert!(pair.destination.databases().await?.is_empty(), "nothing was made");
 
-    controller.start()?;
+    let mut controller = Controller::started(&pair.instances().mapping(&erp).mapping(&bare))?;
     controller
         .wait_for(
             &pair.destination,
@@ -211,9 +224,9 @@ async fn a_provider_that_the_destination_has_not_loaded_is_told_once_and_costs_i
             READY_LIMIT,
         )
         .await?;
-    let settled = "(SELECT count(*) = 2 FROM migrator.findings WHERE resolved_at IS NULL AND severity = 'error' AND (database = '' OR reason LIKE '%publication p%'))";
+    let settled = "(SELECT count(*) = 2 FROM migrator.findings WHERE mapping = 'erp' AND resolved_at IS NULL AND code = 'label_provider_missing' AND (database = '' OR reason LIKE '%publication p%'))";
     controller.wait_for(&pair.destination, settled, READY_LIMIT).await?;
-    let told = pair.destination.rows(CONTROL, ERRORS).await?;
+    let told = pair.destination.rows(CONTROL, TOLD).await?;
     let kinds: Vec<_> = told.iter().map(|row| (row[0].as_str(), row[1].as_str(), row[2].as_str())).collect();
     assert_eq!(kinds, [("", "label_provider_missing", missing), ("shop", "label_provider_missing", missing)], "{told:?}");
     for object in ["table public.t", "publication p", "database \"shop\""] {
@@ -222,14 +235,22 @@ async fn a_provider_that_the_destination_has_not_loaded_is_told_once_and_costs_i
     let arrived = "SELECT count(*) || obj_description('t'::regclass) FROM t";
     assert_eq!(pair.destination.value("shop", arrived).await?, "100has labels");
 
+    // A cutover does not wait for them, and leaves out those that would come with it.
+    controller.wait_until_ready(&pair.destination, "bare", READY_LIMIT).await?;
+    controller.must(&["cutover", "bare"]).await?;
+    let there = "SELECT (SELECT count(*) FROM t) || ' ' || (SELECT count(*) FROM pg_publication) || ' ' || (SELECT count(*) FROM pg_seclabels)";
+    assert_eq!(pair.destination.value("bare", there).await?, "100 1 0");
+
     // As the fix says; a restart tries at once what would be tried again after a while.
     let library = provider.library(18)?.display().to_string();
     pair.destination.run("postgres", &format!("ALTER SYSTEM SET session_preload_libraries = {}", literal(&library))).await?;
     pair.destination.run("postgres", "SELECT pg_reload_conf()").await?;
     controller.kill()?;
     controller.start()?;
+    // It was ready before: labels keep nothing waiting.
+    let set = format!("NOT EXISTS ({})", TOLD.trim_end_matches(" ORDER BY 1, 3"));
+    controller.wait_for(&pair.destination, &set, READY_LIMIT).await?;
     controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
-    assert_eq!(pair.destination.rows(CONTROL, ERRORS).await?, Vec::<Vec<String>>::new());
     controller.must(&["cutover", MAPPING]).await?;
     controller.must(&["complete", MAPPING]).await?;
     assert_eq!(pair.destination.rows("shop", LABELS).await?, pair.source.rows("shop", LABELS).await?);

@@ -1,8 +1,9 @@
-//! Amounts of money are the same on both sides though servers write them in different forms, or nothing is begun.
+//! Amounts of money are the same on both sides though servers write them in different forms; where that can't be, nothing is begun.
 
 use std::process::Command;
 
 use pg_migrator_tests::cluster::output_of;
+use pg_migrator_tests::controller::ident;
 use pg_migrator_tests::pair::{MAPPING, READY_LIMIT, drained};
 use pg_migrator_tests::{Cluster, Controller, Pair, Result, compare};
 use tempfile::TempDir;
@@ -20,30 +21,39 @@ const SHOP: &str = "
     FROM generate_series(1, 100) n;
 ";
 
-/// A folder of locales for servers: German, and plain UTF-8 as initdb wants it, which the machine has.
+/// A folder of locales for servers: plain UTF-8 as initdb wants it, which the machine has.
 fn locales() -> Result<TempDir> {
     let folder = TempDir::with_prefix("pgm-locales-").expect("a temporary folder");
-    // Its package is `locales`; scripts/setup.sh --tests installs it.
-    let mut compile = Command::new("localedef");
-    compile.args(["--no-archive", "-i", "de_DE", "-f", "UTF-8"]).arg(folder.path().join(GERMAN));
     let mut plain = Command::new("sh");
     plain
         .args(["-c", "cp -r /usr/lib/locale/C.utf8 \"$1\" || cp -r /usr/lib/locale/C.UTF-8 \"$1/C.utf8\"", "copy"])
         .arg(folder.path());
+    output_of(plain)?;
+    readable(folder)
+}
+
+/// Adds German to it.
+fn with_german(folder: TempDir) -> Result<TempDir> {
+    // Its package is `locales`; scripts/setup.sh --tests installs it.
+    let mut compile = Command::new("localedef");
+    compile.args(["--no-archive", "-i", "de_DE", "-f", "UTF-8"]).arg(folder.path().join(GERMAN));
+    output_of(compile)?;
+    readable(folder)
+}
+
+fn readable(folder: TempDir) -> Result<TempDir> {
     let mut open = Command::new("chmod");
     open.args(["-R", "a+rX"]).arg(folder.path());
-    for command in [compile, plain, open] {
-        output_of(command)?;
-    }
+    output_of(open)?;
     Ok(folder)
 }
 
-/// A German source of this version, and a destination that knows German.
-async fn pair(major: u32, locales: &TempDir) -> Result<Pair> {
-    let path = locales.path().display().to_string();
+/// A German source of this version, and a destination with these locales.
+async fn pair(major: u32, german: &TempDir, theirs: &TempDir) -> Result<Pair> {
+    let path = |folder: &TempDir| folder.path().display().to_string();
     let (source, destination) = tokio::try_join!(
-        Cluster::of(major).environment("LOCPATH", &path).set("lc_monetary", GERMAN).start(),
-        Cluster::of(18).environment("LOCPATH", &path).start()
+        Cluster::of(major).environment("LOCPATH", &path(german)).set("lc_monetary", GERMAN).start(),
+        Cluster::of(18).environment("LOCPATH", &path(theirs)).start()
     )?;
     let pair = Pair { source, destination };
     pair.source.run("postgres", "CREATE DATABASE shop").await?;
@@ -53,33 +63,8 @@ async fn pair(major: u32, locales: &TempDir) -> Result<Pair> {
     Ok(pair)
 }
 
-#[tokio::test]
-async fn money_in_another_form_is_refused_until_the_destination_has_it_and_then_arrives_to_the_cent() -> Result<()> {
-    let locales = locales()?;
-    let pair = pair(13, &locales).await?;
-    let mut controller = Controller::new(&pair.config())?;
-    let checked = controller.check().await?;
-    assert_eq!(checked.codes("error"), ["money_format"]);
-    let finding = checked.find("error", "shop", "money_format", "shop").expect("it was there");
-    for named in ["3 columns", "goods.price", "goods.prices", "goods.best", GERMAN] {
-        assert!(finding.reason.contains(named), "{named} is not named: {}", finding.reason);
-    }
-    controller.start()?;
-    let told = "EXISTS (SELECT FROM migrator.findings WHERE code = 'money_format' AND resolved_at IS NULL)";
-    controller.wait_for(&pair.destination, told, READY_LIMIT).await?;
-    assert_eq!(pair.destination.databases().await?, ["migrator"], "nothing is made");
-    assert_eq!(pair.source.value("shop", "SELECT count(*) FROM pg_replication_slots").await?, "0");
-
-    // What the finding names as its fix; the database brings it along.
-    let fix = format!("ALTER DATABASE \"shop\" SET lc_monetary = '{GERMAN}'");
-    assert!(finding.fix.contains(&fix), "{}", finding.fix);
-    pair.source.run("postgres", &fix).await?;
-    assert_eq!(controller.check().await?.codes("error"), [""; 0]);
-    // It would be tried again by itself, after a while.
-    controller.kill()?;
-    controller.start()?;
-    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
-    compare::equal(&pair.source, &pair.destination, "shop").await?;
+/// Writes amounts of every kind on the source, and sees them arrive.
+async fn write_and_compare(pair: &Pair) -> Result<()> {
     pair.source
         .run(
             "shop",
@@ -93,8 +78,67 @@ async fn money_in_another_form_is_refused_until_the_destination_has_it_and_then_
     compare::equal(&pair.source, &pair.destination, "shop").await?;
     let sum = "SET lc_monetary = 'C'; SELECT sum(price) FROM goods";
     assert_eq!(exact(&pair.destination, sum).await?, exact(&pair.source, sum).await?);
-    assert_eq!(pair.destination.value("shop", "SELECT price FROM goods WHERE id = 1").await?, "-3.703.703,67 €");
     Ok(())
+}
+
+/// What is set for roles of the destination: database, and setting.
+const SETTINGS: &str =
+    "SELECT coalesce(d.datname, ''), s.setconfig::text FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase
+                        WHERE s.setrole <> 0 ORDER BY 1";
+
+#[tokio::test]
+async fn money_in_another_form_arrives_to_the_cent_and_leaves_every_setting_as_it_was() -> Result<()> {
+    let german = with_german(locales()?)?;
+    let pair = pair(13, &german, &german).await?;
+    // What holds for our role there, whatever holds for the database.
+    let user = ident(pair.destination.user());
+    pair.destination
+        .run("postgres", &format!("ALTER ROLE {user} SET lc_monetary = 'C'; ALTER ROLE {user} SET work_mem = '5MB'"))
+        .await?;
+    let before = pair.destination.rows("postgres", SETTINGS).await?;
+    let mut controller = Controller::new(&pair.config())?;
+    assert_eq!(controller.check().await?.codes("error"), [""; 0]);
+    controller.start()?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    compare::equal(&pair.source, &pair.destination, "shop").await?;
+    write_and_compare(&pair).await?;
+    let meanwhile = pair.destination.rows("postgres", SETTINGS).await?;
+    assert_eq!(meanwhile.last(), Some(&vec!["shop".to_owned(), format!("{{lc_monetary={GERMAN}}}")]), "{meanwhile:?}");
+    controller.must(&["cutover", MAPPING]).await?;
+    controller.must(&["complete", MAPPING]).await?;
+    compare::equal(&pair.source, &pair.destination, "shop").await?;
+    assert_eq!(pair.destination.rows("postgres", SETTINGS).await?, before);
+    assert_eq!(pair.destination.value("shop", "SELECT price FROM goods WHERE id = 1").await?, "-$3,703,703.67");
+    Ok(())
+}
+
+#[tokio::test]
+async fn money_is_refused_while_the_destination_does_not_know_the_sources_locale() -> Result<()> {
+    let (german, theirs) = (with_german(locales()?)?, locales()?);
+    let pair = pair(15, &german, &theirs).await?;
+    // One that the database brings along, for the role that ours is there as well: it is as it was in the end.
+    let user = ident(pair.source.user());
+    pair.source.run("postgres", &format!("ALTER ROLE {user} IN DATABASE shop SET lc_monetary = '{GERMAN}'")).await?;
+    let mut controller = Controller::new(&pair.config())?;
+    let checked = controller.check().await?;
+    let finding = checked.find("error", "shop", "money_format", "shop").expect("it was there");
+    for named in ["3 columns", "goods.price", "goods.prices", "goods.best", GERMAN] {
+        assert!(finding.reason.contains(named), "{named} is not named: {}", finding.reason);
+    }
+    assert!(finding.fix.contains(&format!("generate the locale {GERMAN}")), "{}", finding.fix);
+    controller.start()?;
+    let told = "EXISTS (SELECT FROM migrator.findings WHERE code = 'money_format' AND resolved_at IS NULL)";
+    controller.wait_for(&pair.destination, told, READY_LIMIT).await?;
+    assert_eq!(pair.destination.databases().await?, ["migrator"], "nothing is made");
+    assert_eq!(pair.source.value("shop", "SELECT count(*) FROM pg_replication_slots").await?, "0");
+
+    // As the fix says; it would be tried again by itself, after a while.
+    let _theirs = with_german(theirs)?;
+    controller.kill()?;
+    controller.start()?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    compare::equal(&pair.source, &pair.destination, "shop").await?;
+    write_and_compare(&pair).await
 }
 
 #[tokio::test]

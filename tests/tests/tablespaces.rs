@@ -53,7 +53,13 @@ async fn arrives_in_its_tablespace(major: u32) -> Result<()> {
              COMMENT ON TABLESPACE ssd IS 'it''s fast'; COMMENT ON TABLESPACE slow IS 'not this one'",
         )
         .await?;
-    pair.destination.run("postgres", "COMMENT ON TABLESPACE slow IS 'its own'").await?;
+    // Of the disk that the name stands for: nothing that holds for another name's.
+    for (tablespace, cost) in [("\"Fast one\"", "1.1"), ("slow", "8"), ("ssd", "1.2")] {
+        pair.source.run("postgres", &format!("ALTER TABLESPACE {tablespace} SET (random_page_cost = {cost})")).await?;
+    }
+    pair.destination
+        .run("postgres", "COMMENT ON TABLESPACE slow IS 'its own'; ALTER TABLESPACE slow SET (seq_page_cost = 3)")
+        .await?;
     yardstick.run("postgres", "CREATE ROLE maker").await?;
     let databases = ["plain", "own", "gone"];
     for (database, tablespace) in databases.iter().zip(["pg_default", "ssd", "unmapped"]) {
@@ -91,10 +97,10 @@ async fn arrives_in_its_tablespace(major: u32) -> Result<()> {
         let found = dump_diff::schema(&pair.destination, database)?;
         dump_diff::same(database, &tablespace_by_object(&expected), &tablespace_by_object(&found))?;
     }
-    let allowed = "SELECT concat_ws(' ', spcname, shobj_description(oid, 'pg_tablespace'), has_tablespace_privilege('maker', oid, 'CREATE WITH GRANT OPTION'),
+    let allowed = "SELECT concat_ws(' ', spcname, spcoptions, shobj_description(oid, 'pg_tablespace'), has_tablespace_privilege('maker', oid, 'CREATE WITH GRANT OPTION'),
                                    has_tablespace_privilege('pg_monitor', oid, 'CREATE'))
                    FROM pg_tablespace WHERE oid >= 16384 ORDER BY spcname COLLATE \"C\"";
-    let expected = ["Fast one f f", "nvme it's fast t f", "slow its own f t"];
+    let expected = ["Fast one {random_page_cost=1.1} f f", "nvme it's fast t f", "slow {seq_page_cost=3} its own f t"];
     assert_eq!(pair.destination.column("postgres", allowed).await?, expected);
     // And what the catalogs say of the databases themselves.
     let own = "SELECT spcname FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname IN ('plain', 'own', 'gone') ORDER BY datname DESC";

@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 
 use super::hand::{Failure, Hand};
 use super::large_objects::Window;
+use crate::copy::loader::Emptying;
 use crate::copy::pipe::Progress;
 use crate::postgres::quote;
 
@@ -172,26 +173,25 @@ impl Pair {
 
     fn statements(&self) -> Statements {
         let (ours, theirs) = (self.source.sql_name(), self.destination.sql_name());
-        let columns = quote::ident_list(self.source.columns.iter().map(String::as_str));
-        let list = if columns.is_empty() { String::new() } else { format!(" ({columns})") };
-        match (&self.source.kind, &self.destination.kind) {
-            (Kind::Configuration { condition, .. }, Kind::Configuration { condition: own, .. }) => Statements {
-                copy_to: format!("COPY (SELECT {columns} FROM ONLY {ours} {condition}) TO STDOUT"),
+        let list = quote::column_list(&self.source.columns);
+        if let (Kind::Configuration { condition, .. }, Kind::Configuration { condition: own, .. }) =
+            (&self.source.kind, &self.destination.kind)
+        {
+            return Statements {
+                copy_to: format!(
+                    "COPY (SELECT {} FROM ONLY {ours} {condition}) TO STDOUT",
+                    quote::ident_list(self.source.columns.iter().map(String::as_str))
+                ),
                 // By the condition of the destination's own extension: nothing that the source says is executed there.
                 empty: format!("DELETE FROM ONLY {theirs} {own}"),
-                copy_from: format!("COPY {theirs}{list} FROM STDIN"),
-            },
-            // What foreign keys point to can't be truncated.
-            _ if self.destination.referenced => Statements {
-                copy_to: format!("COPY {ours}{list} TO STDOUT"),
-                empty: format!("DELETE FROM ONLY {theirs}"),
-                copy_from: format!("COPY {theirs}{list} FROM STDIN"),
-            },
-            _ => Statements {
-                copy_to: format!("COPY {ours}{list} TO STDOUT"),
-                empty: format!("TRUNCATE TABLE ONLY {theirs}"),
-                copy_from: format!("COPY {theirs}{list} FROM STDIN WITH (FREEZE)"),
-            },
+                copy_from: format!("COPY {theirs} {list} FROM STDIN"),
+            };
+        }
+        let emptying = Emptying::of(self.destination.referenced);
+        Statements {
+            copy_to: format!("COPY {ours} {list} TO STDOUT"),
+            empty: emptying.statement(&theirs),
+            copy_from: format!("COPY {theirs} {list} FROM STDIN {}", emptying.options()),
         }
     }
 
@@ -277,6 +277,6 @@ mod tests {
         assert!(pairs.pairs[0].statements().empty.starts_with("TRUNCATE"));
         pairs.pairs[0].destination.referenced = true;
         let statements = pairs.pairs[0].statements();
-        assert!(statements.empty.starts_with("DELETE") && !statements.copy_from.contains("FREEZE"));
+        assert!(statements.empty.contains("DELETE FROM ONLY \"s\".\"t\"") && !statements.copy_from.contains("FREEZE"));
     }
 }

@@ -186,6 +186,10 @@ impl Check<'_> {
         {
             findings.push(failed(Code::CheckFailed, &mapping, &error));
         }
+        match admission::left_out(&self.source, &selected, settings).await {
+            Ok(found) => findings.extend(found),
+            Err(error) => findings.push(failed(Code::CheckFailed, &mapping, &error)),
+        }
         let names = selected.iter().map(|(_, name)| name.clone()).collect();
         let mut roles_to_come = BTreeSet::new();
         match carry::plan_roles(name, settings, source, destination, control.as_deref(), names).await {
@@ -241,6 +245,10 @@ impl Check<'_> {
                 Ok(found) => findings.extend(found),
                 Err(error) => findings.push(failed(Code::CheckFailed, database, &error)),
             }
+        }
+        if let Some(former) = preflight::renamed::begun_as(one.effects, database, &names).filter(|_| !findings.is_empty()) {
+            // What is in the way was made for itself. What is left on the destination the finding of a run has.
+            return vec![preflight::renamed::finding(database, former, &names, &[])];
         }
         let definition = match carry::definition(source, destination, self.settings, database).await {
             Ok((definition, _)) => Some(definition),

@@ -44,6 +44,39 @@ pub struct AsOwner {
     pub take_back: String,
 }
 
+/// How a table is emptied before it is filled. Either way waits until nobody else writes to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emptying {
+    /// The usual way.
+    Truncate,
+    /// A table that is filled anew while foreign keys of other tables point to it can't be truncated. As a replica, the
+    /// session deletes its rows without touching theirs.
+    Delete,
+}
+
+impl Emptying {
+    /// The way for a table to which foreign keys of others point, or don't.
+    pub fn of(is_referenced: bool) -> Self {
+        if is_referenced { Self::Delete } else { Self::Truncate }
+    }
+
+    /// The statements.
+    pub fn statement(self, table: &str) -> String {
+        match self {
+            Self::Truncate => format!("TRUNCATE TABLE ONLY {table}"),
+            Self::Delete => format!("LOCK TABLE ONLY {table} IN SHARE ROW EXCLUSIVE MODE; DELETE FROM ONLY {table}"),
+        }
+    }
+
+    /// Options of the COPY that fills it in the same transaction: frozen rows are for a file that nobody else sees yet.
+    pub fn options(self) -> &'static str {
+        match self {
+            Self::Truncate => "WITH (FREEZE)",
+            Self::Delete => "",
+        }
+    }
+}
+
 impl Loader {
     /// Opens one.
     pub async fn open(destination: &Endpoint, database: &str) -> Result<Self, Error> {

@@ -64,11 +64,7 @@ impl Table {
 
     /// The column list of COPY with its parentheses; empty for a table without columns.
     pub fn column_list(&self) -> String {
-        if self.columns.is_empty() {
-            String::new()
-        } else {
-            format!("({})", quote::ident_list(self.columns.iter().map(String::as_str)))
-        }
+        quote::column_list(&self.columns)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::loader::{AsOwner, Loader};
+use super::loader::{AsOwner, Emptying, Loader};
 use super::part::{Range, Split};
 use super::pass::{Error, Event, Settings};
 use super::pipe::{self, Progress};
@@ -212,8 +212,6 @@ impl Worker {
         let name = table.sql_name();
         let columns = table.column_list();
         let emptying = sessions.emptying(table);
-        // Frozen rows are for a file that nobody else sees yet.
-        let options = if emptying == Emptying::Truncate { "WITH (FREEZE)" } else { "" };
         let write = async {
             sessions.begin(&owner).await?;
             sessions.write(&emptying.statement(&name)).await
@@ -224,7 +222,7 @@ impl Worker {
         let rows = sessions
             .pipe(
                 &format!("COPY {name} {columns} TO STDOUT"),
-                &format!("COPY {name} {columns} FROM STDIN {options}"),
+                &format!("COPY {name} {columns} FROM STDIN {}", emptying.options()),
                 progress,
                 &self.settings.gentle.rate,
             )
@@ -334,25 +332,6 @@ impl Worker {
     }
 }
 
-/// How a table is emptied before it is filled. Either way waits until nobody else writes to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Emptying {
-    /// The usual way.
-    Truncate,
-    /// A table that is copied anew while foreign keys of other tables point to it can't be truncated. As a replica, the
-    /// session deletes its rows without touching theirs.
-    Delete,
-}
-
-impl Emptying {
-    fn statement(self, table: &str) -> String {
-        match self {
-            Self::Truncate => format!("TRUNCATE TABLE ONLY {table}"),
-            Self::Delete => format!("LOCK TABLE ONLY {table} IN SHARE ROW EXCLUSIVE MODE; DELETE FROM ONLY {table}"),
-        }
-    }
-}
-
 /// Tables that others refer to: they are when tables are copied anew, for foreign keys come after the first copy.
 async fn referenced(writer: &Session) -> Result<HashSet<(String, String)>, tokio_postgres::Error> {
     let rows = writer.query(include_str!("referenced.sql"), &[]).await?;
@@ -371,7 +350,7 @@ pub(super) fn pipe_failure(error: pipe::Error) -> Failure {
 
 impl Sessions {
     fn emptying(&self, table: &Table) -> Emptying {
-        if self.referenced.contains(&(table.schema.clone(), table.name.clone())) { Emptying::Delete } else { Emptying::Truncate }
+        Emptying::of(self.referenced.contains(&(table.schema.clone(), table.name.clone())))
     }
 
     /// Opens a transaction on the destination, as the table's owner. The source's transaction has its savepoint from the beginning.

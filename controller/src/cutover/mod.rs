@@ -18,7 +18,7 @@ use crate::ledger::{self, Kind};
 use crate::plan::{Section, Statement};
 use crate::postgres::{self, Lsn, Session, quote, retry};
 use crate::provision::tablespaces::Placement;
-use crate::provision::{carry, schema};
+use crate::provision::{carry, label_provider, schema};
 use crate::reconcile::stall::naming_lockers;
 use crate::reconcile::{Context, act, admission, database, mapping, watch};
 use crate::stream::sequences::{self, Carry};
@@ -417,6 +417,7 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
     let mut last: Vec<Statement> = plan.statements.into_iter().filter(|s| s.section == Section::AtCutover).collect();
     last.extend(carry::at_cutover(&source, &context.control, &name).await.map_err(database::Error::from)?);
     let destination = schema::session(&context.destination, &name).await.map_err(database::Error::from)?;
+    let last = label_provider::without_missing(&destination, last).await.map_err(database::Error::from)?;
     // The switch must be on disk when it is reported.
     destination.batch_execute("SET synchronous_commit = on").await.map_err(|source| Error::Statement {
         doing: "preparing the destination",

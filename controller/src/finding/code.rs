@@ -110,8 +110,11 @@ codes! {
             "Somebody else reads the source's WAL through a replication slot: a standby, an archive, a consumer of changes."
             => "Bring the consumer to the destination at the cutover; the slot itself can't be carried over.";
         DatabaseNotConnectable "database_not_connectable" [Warning]:
-            "A database of the source allows no connections, and stays behind."
+            "A database of the source allows no connections, or is left from an interrupted DROP DATABASE, and stays behind, as with pg_dumpall."
             => "Allow connections if it is to be carried over; drop it if it is invalid.";
+        DatabaseLeftOut "database_left_out" [Warning]:
+            "The source's template1, or a postgres that has nothing but extensions, holds something, and does not take part."
+            => "Bring it over by hand with pg_dump, if it is needed; otherwise nothing.";
     }
     "The destination instance" {
         DestinationVersion "destination_version" [Error]:
@@ -175,6 +178,9 @@ codes! {
         DatabaseGone "database_gone" [Warning]:
             "A database is no longer on the source under its name; what was carried over of it stays on the destination."
             => "Drop it on the destination if nobody needs it, its subscription first: the fix has the statements.";
+        DatabaseRenamed "database_renamed" [Error]:
+            "A database was renamed on the source since it was begun; it is not begun anew under its new name."
+            => "Rename it back to go on; or drop what was made under the former name to begin anew: the fix has the statements.";
         DatabaseMadeAnew "database_made_anew" [Error]:
             "A database was made anew on the source; what was carried over of the former one of its name is left as it is."
             => "Drop that on the destination to begin anew, its subscription first: the fix has the statements; or exclude the new one.";
@@ -224,17 +230,17 @@ codes! {
             "The source's library sorts otherwise than when its indexes were made: they may miss rows or have let duplicates in."
             => "REINDEX on the source what uses the collation, and refresh its version.";
         LocaleMissing "locale_missing" [Error]:
-            "The destination does not know the locale of a database or of a collation. A collation of the database's own costs what uses it alone."
+            "The destination does not know the locale of a database, which is refused then, or of a collation, which costs what uses it alone."
             => "Generate it there, and restart PostgreSQL.";
         IcuMissing "icu_missing" [Error]:
             "A collation, or that of the database, comes from ICU, and the destination is built without it."
             => "Use a PostgreSQL 18 that is built with ICU.";
-        LabelProviderMissing "label_provider_missing" [Error]:
-            "The destination has not loaded the provider of security labels; they are left out, and everything else arrives."
-            => "Load its library there (shared_preload_libraries or session_preload_libraries), or take the labels away on the source.";
+        LabelProviderMissing "label_provider_missing" [Warning]:
+            "The destination has not loaded the provider of security labels; they are left out, everything else arrives, and the cutover does not wait for them."
+            => "Load its library there before the cutover (shared_preload_libraries or session_preload_libraries), if the labels are needed.";
         MoneyFormat "money_format" [Error]:
-            "The database has columns of type money, whose text form, in which the stream sends them, is another on the destination."
-            => "Give the database on the source, or the destination, the other's lc_monetary: the finding has the statements.";
+            "The database has columns of type money, which a stream may send as text, and the destination does not know the locale that the source writes it by."
+            => "Generate the source's lc_monetary on the destination's machine, and restart PostgreSQL.";
         SettingUnknown "setting_unknown" [Warning]:
             "A role or database sets a parameter that version 18 does not have; it is left out."
             => "Look in the release notes for what took its place.";

@@ -24,7 +24,7 @@ pub mod label;
 pub mod owner;
 pub mod parameter;
 mod query;
-mod removed;
+pub(crate) mod removed;
 pub(crate) mod tablespace;
 mod uncovered;
 mod words;

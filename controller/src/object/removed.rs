@@ -147,9 +147,28 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), E
     Ok(())
 }
 
+/// What a finding of ours says of an object, without what its kind means.
+pub(crate) fn details(reason: &str) -> &str {
+    reason.split_once("; ").map_or(reason, |(details, _)| details)
+}
+
+/// The names that a finding of kind [`Code::RemovedName`] says an object has.
+pub(crate) fn names(reason: &str) -> impl Iterator<Item = &str> {
+    details(reason).split("it names ").skip(1).filter_map(|rest| rest.split(',').next())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_names_that_are_gone_are_read_from_a_finding() {
+        let reason =
+            "it names wal_sync, which is gone since version 18, it names wal_write, which is gone since version 18; if that is";
+        assert_eq!(names(reason).collect::<Vec<_>>(), ["wal_sync", "wal_write"]);
+        assert_eq!(names("it names system_user; since version 16").collect::<Vec<_>>(), ["system_user"]);
+        assert_eq!(names("it uses n !, which is gone since version 14; the definition fails").count(), 0);
+    }
 
     #[test]
     fn every_kind_of_the_query_has_words() {

@@ -22,7 +22,8 @@ WITH removed_type AS (
     WHERE p.oid >= 16384
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 1255 AND d.objid = p.oid AND d.deptype = 'e')
 ), source_text AS (
-    SELECT 'view ' || r.name AS object, pg_catalog.pg_get_viewdef(r.oid) AS body, true AS is_definition
+    SELECT CASE r.relkind WHEN 'm' THEN 'materialized view ' ELSE 'view ' END || r.name AS object, pg_catalog.pg_get_viewdef(r.oid) AS body,
+           true AS is_definition
     FROM relation r WHERE r.relkind IN ('v', 'm')
     UNION ALL
     SELECT 'default of column ' || r.name || '.' || pg_catalog.quote_ident(a.attname), pg_catalog.pg_get_expr(d.adbin, d.adrelid), true
@@ -65,8 +66,9 @@ WITH removed_type AS (
     FROM pg_catalog.pg_attrdef d JOIN relation r ON r.oid = d.adrelid
     JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
     UNION ALL
-    SELECT 'constraint ' || coalesce(r.name, t.typname) || '.' || pg_catalog.quote_ident(c.conname), c.conbin::text
-    FROM pg_catalog.pg_constraint c LEFT JOIN relation r ON r.oid = c.conrelid LEFT JOIN pg_catalog.pg_type t ON t.oid = c.contypid
+    SELECT 'constraint ' || coalesce(r.name, pg_catalog.format('%I.%I', n.nspname, t.typname)) || '.' || pg_catalog.quote_ident(c.conname), c.conbin::text
+    FROM pg_catalog.pg_constraint c LEFT JOIN relation r ON r.oid = c.conrelid
+    LEFT JOIN pg_catalog.pg_type t ON t.oid = c.contypid LEFT JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
     WHERE c.oid >= 16384 AND c.conbin IS NOT NULL
     UNION ALL
     SELECT 'index ' || r.name, coalesce(i.indexprs::text, '') || coalesce(i.indpred::text, '')

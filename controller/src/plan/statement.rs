@@ -42,7 +42,7 @@ pub struct ObjectName {
     pub schema: String,
     /// The table (or domain, view) the object belongs to, or empty.
     pub parent: String,
-    /// The object's own name; for functions with the identity arguments: `f(integer, text)`.
+    /// The object's own name; for functions with the types of their arguments, as the server writes them: `f(integer, text)`.
     pub name: String,
 }
 

@@ -56,6 +56,11 @@ pub fn conninfo_value(value: &str) -> String {
     quoted
 }
 
+/// A column list with its parentheses; empty for a table without columns.
+pub fn column_list(columns: &[String]) -> String {
+    if columns.is_empty() { String::new() } else { format!("({})", ident_list(columns.iter().map(String::as_str))) }
+}
+
 /// Joins quoted identifiers with commas.
 pub fn ident_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut list = String::new();

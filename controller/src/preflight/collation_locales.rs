@@ -1,5 +1,5 @@
-//! Collations whose locale the destination does not know: the database's own, which will fail with what uses them, and the system's,
-//! without which tables can't be made.
+//! Collations whose locale the destination does not know: the database's own, and those of the system that something in it is sorted by.
+//! Either costs what uses it, and nothing else.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +7,17 @@ use tokio_postgres::{Client, Row};
 
 use super::locale::{self, Lack};
 use super::{Error, database_finding, listed};
-use crate::finding::{Code, Finding, Severity};
+use crate::finding::{Finding, Severity};
 use crate::provision::databases::Definition;
+use crate::provision::system_collation;
 
 fn failed(source: tokio_postgres::Error) -> Error {
     Error { check: "collations' locales", source }
 }
 
-/// What the name of a collation of the system's begins with in a finding.
-const SYSTEM: &str = "collation pg_catalog.";
-
-/// Whether a finding is about a collation that the database's users made.
-pub(super) fn is_own(object: &str) -> bool {
-    object.starts_with("collation ") && !object.starts_with(SYSTEM)
+/// Whether a finding is about a collation, and not about the locale of a whole database.
+pub(super) fn is_of_collation(object: &str) -> bool {
+    object.starts_with("collation ")
 }
 
 pub(super) async fn check(source: &Client, destination: &Client, definition: &Definition) -> Result<Vec<Finding>, Error> {
@@ -63,22 +61,9 @@ async fn has_system_collation(destination: &Client, row: &Row, encoding: &str) -
 
 fn system_collation(row: &Row, database: &str) -> Finding {
     let users: Vec<String> = row.get("users");
-    database_finding(
-        Severity::Error,
-        database,
-        Code::LocaleMissing,
-        format!("collation {}", row.get::<_, &str>("object")),
-        format!(
-            "the destination's system collations do not have it, so what is sorted by it can't be made: {}",
-            listed(&users, row.get("total"))
-        ),
-        format!(
-            "on the destination's machine generate its locale {}, and restart PostgreSQL; then SELECT pg_import_system_collations('pg_catalog') in \
-             template0 (ALTER DATABASE template0 WITH ALLOW_CONNECTIONS true meanwhile), in the control database and in the one that we connect to \
-             first; or, on the source, ALTER the columns to a collation that both have",
-            row.get::<_, Option<&str>>("locale").unwrap_or_default()
-        ),
-    )
+    let reason =
+        format!("the destination's system collations do not have it; sorted by it: {}", listed(&users, row.get("total")));
+    system_collation::finding(database, row.get("name"), row.get("locale"), reason)
 }
 
 fn own_collation(row: &Row, lack: &Lack, database: &str) -> Finding {
@@ -92,15 +77,4 @@ fn own_collation(row: &Row, lack: &Lack, database: &str) -> Finding {
         format!("{}{users}", lack.reason),
         lack.fix.clone(),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_collation_of_the_users_is_their_own() {
-        assert!(is_own("collation public.german"));
-        assert!(!is_own("collation pg_catalog.\"de_DE\"") && !is_own("database \"shop\""));
-    }
 }

@@ -29,6 +29,11 @@ fn judge(existing: &BTreeSet<String>, needs: &DestinationNeeds) -> Vec<Finding> 
 
 /// The finding about a database whose name is taken on the destination.
 pub fn database_exists(name: &str) -> Finding {
+    let by_hand = if name == "postgres" {
+        "; every instance has this one: what somebody has put into the source's can be brought over by hand, with pg_dump and psql"
+    } else {
+        ""
+    };
     database_finding(
         Severity::Error,
         name,
@@ -36,7 +41,7 @@ pub fn database_exists(name: &str) -> Finding {
         format!("destination: database {}", quote::ident(name)),
         "the destination has a database of this name that pg-migrator did not make for this mapping; it is left alone",
         format!(
-            "exclude it (databases.exclude of the mapping), or on the destination rename it: ALTER DATABASE {} RENAME TO …;",
+            "exclude it (databases.exclude of the mapping), or on the destination rename it: ALTER DATABASE {} RENAME TO …;{by_hand}",
             quote::ident(name)
         ),
     )

@@ -20,6 +20,7 @@ mod not_replicated;
 mod privileges;
 mod reach;
 mod recovery;
+pub mod renamed;
 mod replication_slots;
 mod row_security;
 mod setting_values;
@@ -166,12 +167,12 @@ pub async fn database(source: &Session, destination: &Client, definition: &Defin
     all.findings
 }
 
-/// Whether what a finding is about costs what uses it, and nothing else: an extension that the destination does not have, a collation of the
-/// database's own, a provider of security labels.
+/// Whether what a finding is about costs what uses it, and nothing else: an extension that the destination does not have, a collation, a provider
+/// of security labels. What is made without it is told again, by what fails.
 pub(crate) fn costs_its_users_alone(finding: &Finding) -> bool {
     match finding.code {
         Code::ExtensionMissing | Code::LabelProviderMissing => true,
-        Code::LocaleMissing | Code::IcuMissing => collation_locales::is_own(&finding.object),
+        Code::LocaleMissing | Code::IcuMissing => collation_locales::is_of_collation(&finding.object),
         _ => false,
     }
 }

@@ -153,6 +153,9 @@ pub async fn carry_roles(
     let plan = plan_roles(mapping, settings, source, control, Some(control), databases).await?;
     let mut outcome =
         Outcome { fates: plan.fates.iter().map(|(role, fate)| (role.clone(), (*fate, None))).collect(), findings: plan.findings };
+    if plan.statements.is_empty() {
+        return Ok(outcome);
+    }
     // Hashes are in some of these: nothing of this session is logged.
     let session = destination.connect_quiet(&destination.instance.database).await?;
     for statement in &plan.statements {

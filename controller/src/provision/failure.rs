@@ -2,7 +2,7 @@
 //!
 //! A statement that fails by itself is one finding. What needs the object it should have made is not tried, since the server would
 //! only say the same again in other words; it is named in that finding, and has a smaller one of its own that names the cause. Labels whose
-//! provider is missing are one finding for all.
+//! provider is missing are one finding for all; so is what needs a collation that the destination's system does not have.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use crate::finding::{Code, Finding, Severity};
 use crate::plan::draft::Part;
 use crate::plan::{ObjectName, Section, Statement};
 use crate::preflight::extension_fix;
-use crate::provision::label_provider;
+use crate::provision::{label_provider, system_collation};
 
 /// What to do about a statement that failed.
 const FIX: &str = "mend what the message names, or make the object on the destination by hand; it is tried again by itself";
@@ -86,9 +86,10 @@ impl Failures {
         self.reasons.retain(|_, reason| !is_none(reason));
     }
 
-    /// How many statements of a section failed by themselves.
+    /// How many statements of a section failed by themselves, labels whose provider is missing apart: nothing waits for those.
     pub fn count(&self, statements: &[Statement], section: Section) -> usize {
-        self.reasons.keys().filter(|&&index| statements[index].section == section).count()
+        let counts = |index: usize| statements[index].section == section && self.missing_provider(statements, index).is_none();
+        self.reasons.keys().filter(|&&index| counts(index)).count()
     }
 
     /// What there is to tell about the statements of a section that failed, and about what needs them in any section.
@@ -97,6 +98,18 @@ impl Failures {
         let mut findings = Vec::new();
         let needing = self.needing(statements);
         let mut told: HashSet<&ObjectName> = HashSet::new();
+        for (collation, failed) in self.uncollated(statements, section) {
+            let reason = &self.reasons[&failed[0]];
+            // What fails for it is left out for it, and so is what needs that.
+            let with_needing =
+                failed.iter().flat_map(|index| [index].into_iter().chain(needing.get(index).into_iter().flatten()));
+            let mut seen: HashSet<&ObjectName> = HashSet::new();
+            let left_out: Vec<usize> = with_needing.copied().filter(|index| seen.insert(&statements[*index].object)).collect();
+            let reason = format!("{reason}{}", named(statements, &left_out));
+            findings.push(system_collation::finding(database, collation, None, reason));
+            let cause = system_collation::object(collation);
+            findings.extend(left_out_findings(database, &cause, "which is not there", statements, &left_out, &mut told));
+        }
         for (object, failed) in self.failed_objects(statements, section) {
             let left_out: Vec<usize> = failed.iter().filter_map(|index| needing.get(index)).flatten().copied().collect();
             let mut reasons: Vec<&str> = failed.iter().map(|index| self.reasons[index].as_str()).collect();
@@ -114,16 +127,7 @@ impl Failures {
                 },
                 statement: Some(texts.join(";\n")),
             });
-            let left_out = left_out.iter().take(TOLD).map(|index| &statements[*index]);
-            findings.extend(left_out.filter(|left_out| told.insert(&left_out.object)).map(|left_out| Finding {
-                severity: Severity::Warning,
-                database: database.to_owned(),
-                code: Code::NeedsFailedObject,
-                object: left_out.object.to_string(),
-                reason: format!("left out, since it needs {object}, which failed"),
-                fix: format!("mend {object}; this is then made by itself"),
-                statement: Some(left_out.sql.clone()),
-            }));
+            findings.extend(left_out_findings(database, &object.to_string(), "which failed", statements, &left_out, &mut told));
         }
         for (provider, objects) in self.unlabelled(statements, section) {
             findings.push(label_provider::finding(database, provider, &objects, objects.len()));
@@ -137,6 +141,22 @@ impl Failures {
             return None;
         }
         self.reasons.get(&index).and_then(|reason| label_provider::not_loaded(reason))
+    }
+
+    /// The collation of the system's that a failed statement lacks.
+    fn missing_collation(&self, statements: &[Statement], index: usize) -> Option<&str> {
+        self.reasons.get(&index).and_then(|reason| system_collation::missing(reason, &statements[index].sql))
+    }
+
+    /// By missing collation of the system's: the statements of a section that fail for it, in the plan's order.
+    fn uncollated(&self, statements: &[Statement], section: Section) -> BTreeMap<&str, Vec<usize>> {
+        let mut collations: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for &index in self.reasons.keys().filter(|index| statements[**index].section == section) {
+            if let Some(collation) = self.missing_collation(statements, index) {
+                collations.entry(collation).or_default().push(index);
+            }
+        }
+        collations
     }
 
     /// By missing provider: the objects whose labels in a section could not be set.
@@ -155,12 +175,16 @@ impl Failures {
         providers
     }
 
-    /// The objects of which statements of a section failed by themselves, with these statements, in the plan's order; without labels
-    /// whose provider is missing.
+    /// The objects of which statements of a section failed by themselves, with these statements, in the plan's order; without those that
+    /// fail for a missing provider of labels or a missing collation.
     fn failed_objects<'p>(&self, statements: &'p [Statement], section: Section) -> Vec<(&'p ObjectName, Vec<usize>)> {
         let mut places: HashMap<&ObjectName, usize> = HashMap::new();
         let mut objects: Vec<(&ObjectName, Vec<usize>)> = Vec::new();
-        let own = |index: &&usize| statements[**index].section == section && self.missing_provider(statements, **index).is_none();
+        let own = |index: &&usize| {
+            statements[**index].section == section
+                && self.missing_provider(statements, **index).is_none()
+                && self.missing_collation(statements, **index).is_none()
+        };
         for &index in self.reasons.keys().filter(own) {
             let object = &statements[index].object;
             let place = *places.entry(object).or_insert_with(|| {
@@ -268,6 +292,28 @@ impl Found {
         }
         of_object.iter().copied().filter(|i| statements[*i].makes()).collect()
     }
+}
+
+/// A finding for each of the first objects that were left out, unless there is one.
+fn left_out_findings<'p>(
+    database: &str,
+    cause: &str,
+    what: &str,
+    statements: &'p [Statement],
+    left_out: &[usize],
+    told: &mut HashSet<&'p ObjectName>,
+) -> Vec<Finding> {
+    let left_out = left_out.iter().take(TOLD).map(|index| &statements[*index]);
+    let finding = |left_out: &Statement| Finding {
+        severity: Severity::Warning,
+        database: database.to_owned(),
+        code: Code::NeedsFailedObject,
+        object: left_out.object.to_string(),
+        reason: format!("left out, since it needs {cause}, {what}"),
+        fix: format!("mend {cause}; this is then made by itself"),
+        statement: Some(left_out.sql.clone()),
+    };
+    left_out.filter(|left_out| told.insert(&left_out.object)).map(finding).collect()
 }
 
 /// A few of the objects that were left out, in words.
@@ -431,6 +477,23 @@ mod tests {
                 (Code::LabelProviderMissing, "security label provider \"selinux\"".to_owned(), missing),
             ]
         );
+        assert_eq!(failures.count(&statements, Section::BeforeData), 1, "what the cutover waits for");
+    }
+
+    #[test]
+    fn what_needs_a_missing_collation_of_the_system_is_one_finding() {
+        let mut statements = chain();
+        statements[5].sql = "CREATE VIEW d AS SELECT c COLLATE \"xx_YY\"".to_owned();
+        let mut failures = Failures::default();
+        failures.fail(0, "collation \"pg_catalog.xx_YY\" for encoding \"UTF8\" does not exist".to_owned());
+        failures.fail(5, "collation \"xx_YY\" for encoding \"UTF8\" does not exist".to_owned());
+        let findings = failures.findings("db", &statements, Section::BeforeData);
+        let told: Vec<_> = findings.iter().map(|f| (f.code, f.object.as_str())).collect();
+        let left_out = ["a", "b", "c", "index of c", "d"].map(|name| (Code::NeedsFailedObject, format!("view s.{name}")));
+        assert_eq!(told[0], (Code::LocaleMissing, "collation pg_catalog.\"xx_YY\""));
+        assert_eq!(told[1..], left_out.each_ref().map(|(code, object)| (*code, object.as_str())));
+        let named = "needed by, and so left out: view s.a, view s.b, view s.c, view s.index of c, view s.d";
+        assert!(findings[0].reason.ends_with(named), "{}", findings[0].reason);
     }
 
     #[test]

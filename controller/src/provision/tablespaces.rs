@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Client;
 
+use super::Setting;
 use crate::finding::{Code, Finding, Severity};
 use crate::postgres::quote::{ident, literal};
 use crate::postgres::retry;
@@ -131,7 +132,7 @@ pub struct Addition {
     pub sql: String,
 }
 
-/// What the destination's tablespaces lack of privileges, comments and security labels that the source's have. Nothing is taken away;
+/// What the destination's tablespaces lack of privileges, comments, options and security labels that the source's have. Nothing is taken away;
 /// `is_carried` says of which roles privileges are.
 pub async fn additions(
     source: &Client,
@@ -160,6 +161,13 @@ pub async fn additions(
             let comment = literal(comment);
             add(None, format!("COMMENT ON TABLESPACE {target} IS {}", comment.trim_start()));
         }
+        // The planner's estimates are of the disk that the name stands for; what the destination's administrator has said of its own is left.
+        if name == to && present.options.is_empty() && !wanted.options.is_empty() {
+            let options = wanted.options.iter().filter_map(|option| Setting::parse(option));
+            let options: Vec<String> =
+                options.map(|o| format!("{} = {}", ident(&o.name), literal(&o.value).trim_start())).collect();
+            add(None, format!("ALTER TABLESPACE {target} SET ({})", options.join(", ")));
+        }
         for (provider, label) in wanted.labels.iter().filter(|(provider, _)| !present.labels.contains_key(*provider)) {
             let sql = format!("SECURITY LABEL FOR {} ON TABLESPACE {target} IS {}", ident(provider), literal(label).trim_start());
             add(Some(provider), sql);
@@ -173,6 +181,8 @@ struct Description {
     /// Who may create in it, by name (empty for PUBLIC), and whether they may pass it on; without its owner.
     grants: Vec<(String, bool)>,
     comment: Option<String>,
+    /// What the planner goes by: `seq_page_cost=2`.
+    options: Vec<String>,
     /// Security labels by provider.
     labels: BTreeMap<String, String>,
 }
@@ -185,6 +195,7 @@ async fn described(client: &Client) -> Result<BTreeMap<String, Description>, Err
         Description {
             grants: grantees.into_iter().zip(grantable).collect(),
             comment: row.get("comment"),
+            options: row.get("options"),
             labels: providers.into_iter().zip(labels).collect(),
         }
     };

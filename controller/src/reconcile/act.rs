@@ -23,7 +23,7 @@ use crate::provision::{carry, databases, schema};
 use crate::stream::options::{self, Options};
 use crate::stream::publication::{self, Carriage};
 use crate::stream::resync::TableName;
-use crate::stream::{self, Names, resync, slot, subscription};
+use crate::stream::{self, Names, money, resync, slot, subscription};
 use crate::{beside, object, preflight};
 
 /// What an order to copy anew is about.
@@ -65,6 +65,10 @@ impl Database {
                     self.context.mapping, self.name
                 ),
             ),
+            Refusal::Renamed => {
+                let (former, left) = self.begun_as.clone().unwrap_or_default();
+                return preflight::renamed::finding(&self.name, &former, &self.names, &left);
+            }
             Refusal::MadeAnew => (
                 Code::DatabaseMadeAnew,
                 format!("destination: database {}", quote::ident(&self.name)),
@@ -155,6 +159,7 @@ impl Database {
         let (definition, unknown) = carry::definition(self.source().await?, &control, &settings, &name).await?;
         let findings = carry::settle_database(&mapping, &settings, self.source().await?, &control, &definition, &unknown).await?;
         self.unsettled = findings.iter().any(|finding| finding.statement.is_some());
+        self.settings_failed = findings.iter().any(|f| f.statement.is_some() && f.severity == Severity::Error);
         ledger::amend(&control, effect, &json!({ "unsettled": self.unsettled })).await?;
         self.context.board.set_findings(&name, "database", findings);
         Ok(())
@@ -317,6 +322,7 @@ impl Database {
     pub(super) async fn subscribe(&mut self, stream: usize) -> Result<(), Error> {
         let names = self.names[stream].clone();
         let asked = self.context.settings.binary;
+        let (context, name) = (self.context.clone(), self.name.clone());
         let source = self.source().await?;
         let looking = "looking for what the stream is to be made with";
         let safe = asked && options::unsafe_in_binary(source, &names).await.map_err(Error::doing(looking))?.is_empty();
@@ -324,10 +330,13 @@ impl Database {
         let failover = slot::is_failover(source, &names).await.map_err(Error::doing(looking))?;
         let inserts = publication::observe(source, &names).await.map_err(Error::doing(looking))?.has_inserts;
         let options = Options::of(source.version(), failover, safe);
-        let (context, names) = (&self.context, &names);
-        self.record_subscription(names).await?;
-        subscription::create(&context.destination, &self.name, &context.source, &self.name, names, inserts, options).await?;
-        self.note_subscription(names).await
+        // In any case: a stream in binary form may have to go on with text.
+        if let Some(set) = money::align(source, &context.control, &context.mapping, &context.destination, &name).await? {
+            context.board.event(&name, "info", set);
+        }
+        self.record_subscription(&names).await?;
+        subscription::create(&context.destination, &name, &context.source, &name, &names, inserts, options).await?;
+        self.note_subscription(&names).await
     }
 
     async fn record_subscription(&self, names: &Names) -> Result<i64, Error> {

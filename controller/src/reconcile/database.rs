@@ -17,9 +17,7 @@ use crate::monitor::board::Phase;
 use crate::plan::Plan;
 use crate::postgres::{self, Session, retry};
 use crate::provision::{carry, label_provider, schema};
-use crate::stream::slot;
-use crate::stream::subscription;
-use crate::stream::{Names, publication, resync};
+use crate::stream::{Names, money, publication, resync, slot, subscription};
 use crate::{beside, object, verify};
 
 /// A table that failed is tried again after this long.
@@ -72,6 +70,9 @@ pub enum Error {
     /// The slot.
     #[error(transparent)]
     Slot(#[from] slot::Error),
+    /// The form of money.
+    #[error(transparent)]
+    Money(#[from] money::Error),
     /// The subscription.
     #[error(transparent)]
     Subscription(#[from] subscription::Error),
@@ -112,8 +113,10 @@ pub struct Database {
     pub(super) plan: Option<Arc<Plan>>,
     pub(super) target_is_fresh: bool,
     pub(super) schema_built: bool,
-    /// Whether a setting, grant or label of the database itself failed.
+    /// Whether a setting, grant or label of the database itself failed, and is to be tried again.
     pub(super) unsettled: bool,
+    /// Whether anything but a label did.
+    pub(super) settings_failed: bool,
     pub(super) published: bool,
     pub(super) built: bool,
     pub(super) finished: bool,
@@ -138,6 +141,8 @@ pub struct Database {
     pub(super) detached: Vec<Detached>,
     /// Subscriptions of ours that are in a database of this name and are of none of its streams: those of a former one.
     pub(super) former: Vec<String>,
+    /// The name under which it was begun, where that is another one, and the subscriptions that are there for it still.
+    pub(super) begun_as: Option<(String, Vec<String>)>,
     /// Streams that fail, nobody knows at what.
     pub(super) riddles: HashMap<usize, Riddle>,
 }
@@ -189,6 +194,7 @@ impl Database {
             target_is_fresh: false,
             schema_built: false,
             unsettled: false,
+            settings_failed: false,
             published: false,
             built: false,
             finished: false,
@@ -206,6 +212,7 @@ impl Database {
             searcher: super::missing::Searcher::default(),
             detached: Vec::new(),
             former: Vec::new(),
+            begun_as: None,
             riddles: HashMap::new(),
         }
     }
@@ -423,7 +430,8 @@ impl Database {
             }
             let whole = uncopied == 0 && self.detached.is_empty() && !self.failed.values().any(|f| f.cooling.is_cooling());
             let to_finish = self.in_step && !self.finished && whole && !paused;
-            if self.retry_finish_at.is_some_and(|at| at <= Instant::now()) && !paused && uncopied == 0 {
+            let again = self.retry_finish_at.is_some_and(|at| at <= Instant::now()) && !paused && uncopied == 0;
+            if again && !self.waits_for_labels().await? {
                 // What failed may be mended on the source as well: it is planned anew.
                 self.plan = None;
                 self.finished = false;

@@ -42,6 +42,8 @@ pub struct Observed {
     pub schema_built: bool,
     /// Whether this process has published the tables. As above.
     pub published: bool,
+    /// Whether it was begun under another name, and what was made for it then is still there.
+    pub begun_under_another_name: bool,
     /// Its streams, at least one.
     pub streams: Vec<Stream>,
     /// Whether the ledger says that any subscription was ever made for a database of this name: also one of another name, for a source
@@ -76,6 +78,8 @@ pub enum Refusal {
     SlotDropped(usize),
     /// There was a subscription, and now there is none.
     SubscriptionGone(usize),
+    /// The source's database was renamed since it was begun.
+    Renamed,
     /// The source's database was made anew under its name; what was carried over of the former one is on the destination.
     MadeAnew,
 }
@@ -115,6 +119,9 @@ pub enum Step {
 
 /// Decides.
 pub fn decide(o: &Observed) -> Step {
+    if o.begun_under_another_name {
+        return Step::Refuse(Refusal::Renamed);
+    }
     match o.target {
         Target::Foreign => return Step::Refuse(Refusal::DatabaseExists),
         Target::Missing if o.paused => return Step::Pause,
@@ -246,6 +253,7 @@ mod tests {
             target_is_fresh: false,
             schema_built: false,
             published: false,
+            begun_under_another_name: false,
             streams: vec![no_stream()],
             once_subscribed: false,
             tables_cooling: 0,
@@ -374,6 +382,14 @@ mod tests {
         for (schema_built, published, paused) in [(false, false, false), (true, true, false), (false, false, true)] {
             let o = Observed { schema_built, published, paused, ..with(subscribed(true), |s| s.subscription = None) };
             assert_eq!(decide(&o), Step::Refuse(Refusal::SubscriptionGone(0)));
+        }
+    }
+
+    #[test]
+    fn a_database_that_was_renamed_is_not_begun_anew_beside_what_was_begun() {
+        for target in [Target::Missing, Target::Ours, Target::Foreign] {
+            let o = Observed { target, begun_under_another_name: true, ..nothing() };
+            assert_eq!(decide(&o), Step::Refuse(Refusal::Renamed));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Filling: the steps that bring rows and what is built on them: a pass with the indexes behind it, and the finish.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -291,7 +291,7 @@ impl Database {
     pub(super) async fn finish(&mut self) -> Result<(), Error> {
         let mut failures = self.retry_failed().await?;
         let plan = self.plan().await?;
-        let missing = failures.count(&plan.statements, Section::BeforeData) + usize::from(self.unsettled);
+        let missing = failures.count(&plan.statements, Section::BeforeData) + usize::from(self.settings_failed);
         let board = self.context.board.clone();
         self.count_from_before_data(&plan);
         let copied: Vec<(u32, i64)> = plan.statements.iter().filter_map(|s| s.table).map(|table| (table, 0)).collect();
@@ -314,10 +314,28 @@ impl Database {
         let labels = label_provider::at_cutover(self.destination().await?, &name, &plan.statements).await?;
         board.set_findings(&self.name, "labels at the cutover", labels.clone());
         findings.extend(labels);
-        self.statements_open = findings.len() + missing;
-        self.retry_finish_at = (self.statements_open > 0).then(|| Instant::now() + FINISH_AGAIN_AFTER);
+        self.statements_open = findings.iter().filter(|f| f.code != Code::LabelProviderMissing).count() + missing;
+        let again = !findings.is_empty() || missing > 0 || self.unsettled || !failures.is_empty();
+        self.retry_finish_at = again.then(|| Instant::now() + FINISH_AGAIN_AFTER);
         self.finished = true;
         Ok(())
+    }
+
+    /// Whether nothing is left to be tried again but labels whose providers are still missing. Then it is put off: a database that is being
+    /// finished is not ready for a cutover.
+    pub(super) async fn waits_for_labels(&mut self) -> Result<bool, Error> {
+        if self.statements_open > 0 {
+            return Ok(false);
+        }
+        let providers: BTreeSet<String> = self
+            .context
+            .board
+            .database(&self.name, |view| view.findings.values().flatten().filter_map(label_provider::of_finding).collect());
+        let waits = label_provider::missing(self.destination().await?, providers.clone()).await? == providers;
+        if waits {
+            self.retry_finish_at = Some(Instant::now() + FINISH_AGAIN_AFTER);
+        }
+        Ok(waits)
     }
 }
 

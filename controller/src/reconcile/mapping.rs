@@ -282,12 +282,16 @@ impl Mapping {
         control.batch_execute(UNLOCK).await.map_err(doing("unlocking the roles"))?;
         let outcome = result?;
         self.board.set_mapping_findings("roles", outcome.findings);
-        let mut view = self.board.lock();
-        for (role, (fate, problem)) in outcome.fates {
-            let state = if problem.is_some() { roles::Fate::Failed } else { fate };
-            view.roles.insert(role, (state.as_str(), problem));
-        }
+        let state = |fate: roles::Fate, problem: &Option<String>| if problem.is_some() { roles::Fate::Failed } else { fate };
+        let roles = outcome.fates.into_iter().map(|(role, (fate, problem))| (role, (state(fate, &problem).as_str(), problem)));
+        self.board.lock().roles = roles.collect();
         Ok(())
+    }
+
+    /// Carries over what roles still lack, or have got on the source since; what was amiss with them and is mended is not told any more.
+    async fn look_after_roles(&self, control: &Session) -> Result<(), Error> {
+        let source = self.source.connect(&self.source.instance.database).await?;
+        self.carry_roles(&source, control).await
     }
 
     /// Runs the databases' tasks, shows what they do, and handles requests, until one of them changes the stage.
@@ -308,6 +312,9 @@ impl Mapping {
         loop {
             if ticks.is_multiple_of(30) {
                 self.start_databases(context, &mode, &mut tasks, &mut known, &mut running).await?;
+                if ticks > 0 {
+                    self.look_after_roles(control).await?;
+                }
             }
             ticks += 1;
             projection.write(control).await.map_err(doing("writing the projection"))?;

@@ -1,6 +1,6 @@
 //! Observing one database: both sides' catalogs and the ledger, as plain data for [`decide`](super::decide).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +13,8 @@ use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, SideEffect};
 use crate::monitor::board::TableStage;
 use crate::postgres::Session;
+use crate::preflight::renamed;
+use crate::stream::slot::Slot;
 use crate::stream::subscription::{self, Subscription, TableState};
 use crate::stream::{Names, publication, slot};
 
@@ -102,6 +104,14 @@ impl Database {
                 self.note_subscription(names).await?;
             }
         }
+        self.begun_as = None;
+        if let Some(former) = renamed::begun_as(&effects, &self.name, &names) {
+            let there: HashSet<String> = names.iter().map(|names| names.subscription().to_owned()).collect();
+            let left = subscription::left_in(&self.context.control, former, &there).await;
+            let left = left.map_err(Error::doing("looking for what was begun under another name"))?;
+            let is_there = published.iter().any(|p| p.exists || p.has_inserts) || slots.iter().any(|slot| *slot != Slot::Missing);
+            self.begun_as = (is_there || !left.is_empty()).then(|| (former.to_owned(), left));
+        }
         let subscribed = subscriptions.iter().any(Option::is_some);
         if !made.is_empty() && !subscribed {
             let left = subscription::left_in(&self.context.control, &self.name, &made).await;
@@ -152,6 +162,7 @@ impl Database {
             target_is_fresh: self.target_is_fresh,
             schema_built: self.schema_built,
             published: self.published,
+            begun_under_another_name: self.begun_as.is_some(),
             streams,
             once_subscribed: !made.is_empty(),
             tables_cooling: self.failed.values().filter(|f| f.cooling.is_cooling()).count() + self.detached.len(),

@@ -5,10 +5,13 @@
 
 use tokio_postgres::Client;
 
-use crate::postgres::{Session, quote};
+use crate::postgres::{ServerVersion, Session, quote};
 
 /// What the text form of a row must not depend on, beyond what holds in every session of ours.
 const PIN: &str = "SET TimeZone = 'UTC'";
+/// Rounded to the digits that are certain, floating-point numbers have the same text form in every version. Those that this rounds go by their
+/// binary form, but for the fields of rows in arrays.
+const ROUND: &str = "SET extra_float_digits = 0";
 
 /// A table's rows in two numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,11 +31,13 @@ pub enum Hash {
     Md5,
 }
 
-/// A column, and the function that gives its binary form where the text form differs between the versions.
+/// A column, or a field of the rows in it, and the function that gives its binary form where the text form differs between the versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
     /// Its name.
     pub name: String,
+    /// The names of the fields on the way to the one that is meant; none for the column itself.
+    pub within: Vec<String>,
     /// A function of the server.
     pub send: Option<String>,
 }
@@ -73,22 +78,24 @@ pub(super) fn text(columns: &[Column]) -> String {
     let values: Vec<String> = columns
         .iter()
         .map(|column| {
-            let value = format!("r.{}", quote::ident(&column.name));
+            let column_itself = format!("r.{}", quote::ident(&column.name));
+            let value = column.within.iter().fold(column_itself, |of, field| format!("({of}).{}", quote::ident(field)));
             column.send.as_ref().map_or(value.clone(), |send| format!("pg_catalog.{}({value})", quote::ident(send)))
         })
         .collect();
     format!("ROW({})::pg_catalog.text", values.join(", "))
 }
 
-/// Makes a session fit for digests.
-pub async fn prepare(session: &Client) -> Result<(), tokio_postgres::Error> {
-    session.batch_execute(PIN).await
+/// Makes a session fit for digests; the other side's must be made so as well, by the same version of the source.
+pub async fn prepare(session: &Client, source: ServerVersion) -> Result<(), tokio_postgres::Error> {
+    let settings = if source.at_least(12) { PIN.to_owned() } else { format!("{PIN}; {ROUND}") };
+    session.batch_execute(&settings).await
 }
 
 /// The columns that a digest is made of, by the source's table.
 pub async fn columns(source: &Client, table: u32) -> Result<Vec<Column>, tokio_postgres::Error> {
     let rows = source.query(include_str!("columns.sql"), &[&table]).await?;
-    Ok(rows.iter().map(|row| Column { name: row.get("name"), send: row.get("send") }).collect())
+    Ok(rows.iter().map(|row| Column { name: row.get("name"), within: row.get("within"), send: row.get("send") }).collect())
 }
 
 /// Reads a table.
@@ -103,8 +110,12 @@ mod tests {
 
     #[test]
     fn a_digest_names_every_column_and_quotes_it() {
-        let columns =
-            [Column { name: "a".into(), send: None }, Column { name: "we\"ird".into(), send: Some("float8send".into()) }];
+        let column = |name: &str, within: &[&str], send: Option<&str>| Column {
+            name: name.into(),
+            within: within.iter().map(|&field| field.to_owned()).collect(),
+            send: send.map(str::to_owned),
+        };
+        let columns = [column("a", &[], None), column("we\"ird", &[], Some("float8send"))];
         assert_eq!(
             Hash::Extended.statement("s", "t", &columns),
             "SELECT pg_catalog.count(*), COALESCE(pg_catalog.sum(pg_catalog.hashtextextended(ROW(r.\"a\", \
@@ -112,5 +123,7 @@ mod tests {
              FROM ONLY \"s\".\"t\" AS r"
         );
         assert!(Hash::Md5.statement("s", "t", &[]).contains("md5(ROW()::pg_catalog.text)"));
+        let field = [column("c", &["p", "f"], Some("float4send"))];
+        assert_eq!(text(&field), "ROW(pg_catalog.\"float4send\"(((r.\"c\").\"p\").\"f\"))::pg_catalog.text");
     }
 }

@@ -79,7 +79,7 @@ impl Pair {
             return Ok(lacking);
         }
         let all = digest::columns(&self.source, doubt.oid).await.map_err(failed(looking))?;
-        let key: Vec<Column> = columns.iter().filter_map(|name| all.iter().find(|c| c.name == *name).cloned()).collect();
+        let key: Vec<Column> = columns.iter().flat_map(|name| all.iter().filter(move |c| c.name == *name)).cloned().collect();
         let statements = statements(self.hash, doubt, &key);
         let buckets = async |session: &tokio_postgres::Client| {
             let rows = session.query(&statements.buckets, &[]).await?;

@@ -220,7 +220,8 @@ impl Pair {
         let preparing = failed("preparing");
         let prepared = async {
             source.wait_for_no_lock().await?;
-            tokio::try_join!(digest::prepare(&source), digest::prepare(&destination))?;
+            let version = source.version();
+            tokio::try_join!(digest::prepare(&source, version), digest::prepare(&destination, version))?;
             Hash::agree(&source, &destination).await
         };
         let hash = prepared.await.map_err(preparing)?;

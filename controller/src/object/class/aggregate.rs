@@ -39,12 +39,12 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     let kind: &str = row.try_get("kind")?;
     let call = |arguments: String| if arguments.is_empty() { "*".to_owned() } else { arguments };
     let (arguments, identity) = (call(row.try_get("arguments")?), call(row.try_get("identity_arguments")?));
-    let target = qualified(&schema, &name);
+    let (target, types) = (qualified(&schema, &name), call(row.try_get("types")?));
     catalog.push(Object {
         id: ObjectId::new(CatalogTable::PROC, row.try_get("oid")?),
         parent: None,
         face: Face::new("AGGREGATE", format!("{target}({identity})")),
-        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name: format!("{name}({identity})") }.into(),
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name: format!("{name}({types})") }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(Aggregate { target, signature: arguments, options: options(row, kind)? }),

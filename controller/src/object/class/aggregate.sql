@@ -1,7 +1,7 @@
 -- Aggregates. Functions and operators are given as schema and name; 0 means none.
 SELECT p.oid, n.nspname::text AS schema, p.proname::text AS name, pg_catalog.pg_get_userbyid(p.proowner)::text AS owner,
        pg_catalog.pg_get_function_arguments(p.oid) AS arguments,
-       pg_catalog.pg_get_function_identity_arguments(p.oid) AS identity_arguments,
+       pg_catalog.pg_get_function_identity_arguments(p.oid) AS identity_arguments, pg_catalog.oidvectortypes(p.proargtypes) AS types,
        a.aggkind::text AS kind, p.proparallel::text AS parallel,
        pg_catalog.format_type(a.aggtranstype, NULL) AS state_type, a.aggtransspace AS state_size, a.agginitval AS initial,
        CASE WHEN a.aggmtranstype <> 0 THEN pg_catalog.format_type(a.aggmtranstype, NULL) END AS moving_state_type,

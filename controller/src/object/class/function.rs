@@ -28,13 +28,13 @@ pub struct Function {
 
 fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     let (schema, name): (String, String) = (row.try_get("schema")?, row.try_get("name")?);
-    let arguments: String = row.try_get("arguments")?;
+    let (arguments, types): (String, String) = (row.try_get("arguments")?, row.try_get("types")?);
     let keyword = if row.try_get("is_procedure")? { "PROCEDURE" } else { "FUNCTION" };
     catalog.push(Object {
         id: ObjectId::new(CatalogTable::PROC, row.try_get("oid")?),
         parent: None,
         face: Face::new(keyword, format!("{}({arguments})", qualified(&schema, &name))),
-        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name: format!("{name}({arguments})") }.into(),
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name: format!("{name}({types})") }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(Function { definition: row.try_get("definition")? }),

@@ -1,6 +1,6 @@
 -- Functions, procedures and window functions, without those that a type made (range constructors).
 SELECT p.oid, n.nspname::text AS schema, p.proname::text AS name, pg_catalog.pg_get_userbyid(p.proowner)::text AS owner,
-       pg_catalog.pg_get_function_identity_arguments(p.oid) AS arguments,
+       pg_catalog.pg_get_function_identity_arguments(p.oid) AS arguments, pg_catalog.oidvectortypes(p.proargtypes) AS types,
        p.prokind = 'p' AS is_procedure, -- since 11
        -- before 11: false AS is_procedure,
        pg_catalog.pg_get_functiondef(p.oid) AS definition

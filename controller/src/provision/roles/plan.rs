@@ -170,6 +170,9 @@ impl Planner<'_> {
             ),
             (Fate::Skipped | Fate::Merged, _) => {}
         }
+        if fate == Fate::Created {
+            self.tell_of_ours(role, self.existing.role(&role.name));
+        }
     }
 
     fn create(&mut self, role: &Role) {
@@ -191,24 +194,20 @@ impl Planner<'_> {
         if let Some(until) = &role.valid_until {
             let _ = write!(head, " VALID UNTIL {}", quote::literal(until).trim_start());
         }
-        let password = self.password(role);
-        let statement = match password {
-            Some(password) => RoleStatement {
-                role: role.name.clone(),
-                kind: StatementKind::Create,
-                sql: SecretString::from(format!("{head} PASSWORD {}", quote::literal(password.expose_secret()))),
-                printable: format!("{head} PASSWORD '********'"),
-            },
+        self.plan.statements.push(match self.password(role) {
+            Some(password) => with_password(&role.name, StatementKind::Create, &head, &password),
             None => plain(&role.name, StatementKind::Create, head),
-        };
-        self.plan.statements.push(statement);
+        });
         if let Some(comment) = &role.comment {
             self.comment(&role.name, comment);
         }
         for (provider, label) in &role.labels {
             self.label(&role.name, provider, label);
         }
+    }
 
+    /// What to know of a role that we make or have made, as long as it is so: `present` is what it is by now.
+    fn tell_of_ours(&mut self, role: &Role, present: Option<&Role>) {
         if role.oid == BOOTSTRAP_SUPERUSER {
             self.find(
                 Severity::Info,
@@ -219,7 +218,8 @@ impl Planner<'_> {
                 "nothing; drop it after the migration if nobody uses it".to_owned(),
             );
         }
-        if role.createrole && !role.superuser && !self.options.source_version.at_least(16) {
+        let manages = self.existing.memberships.iter().any(|m| m.member == role.name && m.admin);
+        if role.createrole && !role.superuser && !manages && !self.options.source_version.at_least(16) {
             self.find(
                 Severity::Info,
                 Code::CreateroleRestricted,
@@ -229,54 +229,54 @@ impl Planner<'_> {
                 format!("grant it the roles it manages: GRANT … TO {} WITH ADMIN OPTION", quote::ident(&role.name)),
             );
         }
+        let by_now = present.map_or(&role.password, |present| &present.password);
+        if matches!((&role.password, by_now), (Password::Hash(_), Password::Hash(hash)) if hash.expose_secret().starts_with("md5"))
+        {
+            self.find(
+                Severity::Info,
+                Code::Md5Password,
+                &role.name,
+                "its password is stored as an MD5 hash, which PostgreSQL 18 still takes but a later version will not".to_owned(),
+                format!("set the password anew after the migration: \\password {}", quote::ident(&role.name)),
+            );
+        }
+        // A role that can't log in needs none.
+        if matches!(role.password, Password::Unreadable) && role.login {
+            self.tell_of_unreadable(role, !matches!(by_now, Password::Hash(_)));
+        }
+    }
+
+    fn tell_of_unreadable(&mut self, role: &Role, has_none: bool) {
+        let (severity, reason, fix) = if self.options.fallback_password.is_some() {
+            (
+                Severity::Warning,
+                "its password can't be read on the source, so it gets the mapping's fallback_password",
+                "set its own",
+            )
+        } else if has_none {
+            (Severity::Error, "its password can't be read on the source, so it would have none and could not log in", "set one")
+        } else {
+            return;
+        };
+        self.find(
+            severity,
+            Code::RolePasswordUnreadable,
+            &role.name,
+            reason.to_owned(),
+            format!(
+                "let the source's user read pg_authid (a superuser may), or set fallback_password, or {fix} on the destination: \\password {}",
+                quote::ident(&role.name)
+            ),
+        );
     }
 
     /// The password to make the role with.
-    fn password(&mut self, role: &Role) -> Option<SecretString> {
+    fn password(&self, role: &Role) -> Option<SecretString> {
         match &role.password {
-            Password::None => None,
-            Password::Hash(hash) => {
-                if hash.expose_secret().starts_with("md5") {
-                    self.find(
-                        Severity::Info,
-                        Code::Md5Password,
-                        &role.name,
-                        "its password is stored as an MD5 hash, which PostgreSQL 18 still takes but a later version will not"
-                            .to_owned(),
-                        format!("set the password anew after the migration: \\password {}", quote::ident(&role.name)),
-                    );
-                }
-                Some(hash.clone())
-            }
+            Password::Hash(hash) => Some(hash.clone()),
             // A role that can't log in needs none.
-            Password::Unreadable if !role.login => None,
-            Password::Unreadable => {
-                let fallback = self.options.fallback_password.clone();
-                let (severity, reason, fix) = if fallback.is_some() {
-                    (
-                        Severity::Warning,
-                        "its password can't be read on the source, so it gets the mapping's fallback_password",
-                        "set its own",
-                    )
-                } else {
-                    (
-                        Severity::Error,
-                        "its password can't be read on the source, so it would have none and could not log in",
-                        "set one",
-                    )
-                };
-                self.find(
-                    severity,
-                    Code::RolePasswordUnreadable,
-                    &role.name,
-                    reason.to_owned(),
-                    format!(
-                        "let the source's user read pg_authid (a superuser may), or set fallback_password, or {fix} after the migration: \\password {}",
-                        quote::ident(&role.name)
-                    ),
-                );
-                fallback
-            }
+            Password::Unreadable if role.login => self.options.fallback_password.clone(),
+            Password::None | Password::Unreadable => None,
         }
     }
 
@@ -305,6 +305,11 @@ impl Planner<'_> {
             }
         }
         if fate == Fate::Created {
+            // It could not be read when we made the role.
+            if let (Some(password), Password::None) = (self.password(role), &present.password) {
+                let head = format!("ALTER ROLE {} WITH", quote::ident(&role.name));
+                self.plan.statements.push(with_password(&role.name, StatementKind::Alter, &head, &password));
+            }
             return;
         }
 
@@ -528,6 +533,16 @@ impl Planner<'_> {
             fix,
             statement: None,
         });
+    }
+}
+
+/// A statement that ends with a password.
+fn with_password(role: &str, kind: StatementKind, head: &str, password: &SecretString) -> RoleStatement {
+    RoleStatement {
+        role: role.to_owned(),
+        kind,
+        sql: SecretString::from(format!("{head} PASSWORD {}", quote::literal(password.expose_secret()))),
+        printable: format!("{head} PASSWORD '********'"),
     }
 }
 

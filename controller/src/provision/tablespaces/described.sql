@@ -1,6 +1,7 @@
--- What tablespaces have beside their place: who else may create in them (an empty name is PUBLIC), comment, security labels.
+-- What tablespaces have beside their place: options, who else may create in them (an empty name is PUBLIC), comment, security labels.
 SELECT t.spcname::text AS name,
        pg_catalog.shobj_description(t.oid, 'pg_tablespace') AS comment,
+       COALESCE(t.spcoptions, '{}') AS options,
        ARRAY(SELECT COALESCE(r.rolname::text, '') FROM pg_catalog.aclexplode(t.spcacl) a
              LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
              WHERE a.grantee <> t.spcowner ORDER BY a.grantee, a.is_grantable) AS grantees,

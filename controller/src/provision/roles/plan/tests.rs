@@ -95,6 +95,31 @@ fn an_unreadable_password_becomes_the_fallback_and_a_finding() {
 }
 
 #[test]
+fn what_is_known_of_a_role_of_ours_is_told_as_long_as_it_is_so() {
+    let hash = |text: &str| Password::Hash(SecretString::from(text.to_owned()));
+    let ours = |policy| Options { ours: BTreeSet::from(["app".to_owned()]), ..options(policy) };
+    let with = |password| {
+        let mut app = role("app");
+        app.password = password;
+        instance(vec![app])
+    };
+    for (source, present, expected) in [
+        (Password::Unreadable, Password::None, &["role_password_unreadable"][..]),
+        (Password::Unreadable, hash("SCRAM-SHA-256$1"), &[]),
+        (hash("md5abc"), hash("md5abc"), &["md5_password"]),
+        (hash("md5abc"), hash("SCRAM-SHA-256$1"), &[]),
+    ] {
+        let plan = plan(&with(source), &with(present), &ours(Policy::Fail));
+        assert_eq!(codes(&plan), expected);
+        assert!(plan.statements.is_empty());
+    }
+    // One that could not be read, and can be now.
+    let plan = plan(&with(hash("SCRAM-SHA-256$1")), &with(Password::None), &ours(Policy::Fail));
+    assert_eq!((printed(&plan), codes(&plan)), (vec!["ALTER ROLE \"app\" WITH PASSWORD '********'"], vec![]));
+    assert!(plan.statements[0].sql.expose_secret().ends_with("PASSWORD 'SCRAM-SHA-256$1'"));
+}
+
+#[test]
 fn merging_adds_and_never_takes_away_or_touches_the_password() {
     let mut wanted = role("app");
     wanted.createdb = true;
