@@ -63,7 +63,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id,
         parent: None,
         face: Face::new("DOMAIN", target),
-        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(Domain {
@@ -93,7 +93,7 @@ impl Definition for Domain {
             }
         }
         for check in context.catalog.checks.get(&object.id).map_or(&[][..], Vec::as_slice) {
-            if check.is_inline(context, false) {
+            if check.is_inline(context) {
                 let _ = write!(sql, " CONSTRAINT {} {}", ident(&check.name), check.definition);
             }
         }

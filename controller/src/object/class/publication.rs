@@ -19,7 +19,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label],
         states: "made at the cutover",
-        fixtures: &["publication", "publication_15"],
+        fixtures: &["publication", "partition_13", "publication_15"],
     },
 };
 
@@ -60,7 +60,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::PUBLICATION, row.try_get("oid")?),
         parent: None,
         face: Face::new("PUBLICATION", ident(&name)),
-        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(Publication {
@@ -97,8 +97,13 @@ impl Definition for Publication {
             );
             // As in pg_dump, the owner comes first: one who is no superuser any more could not have a publication of schemas given.
             let draft = Draft::about(object, Part::Setting, sql).section(Section::AtCutover).done_when(done);
-            let name = ObjectName { parent: object.name.name.clone(), name: member.name.clone(), ..object.name.clone() };
-            let draft = Draft { name, ..draft };
+            let name = ObjectName {
+                class: CLASS.name,
+                schema: String::new(),
+                parent: object.name.name.clone(),
+                name: member.name.clone(),
+            };
+            let draft = Draft { name: name.into(), ..draft };
             drafts.push(draft.needs(object.id, Part::Owner).needs(member.id, Part::Create));
         }
     }
