@@ -36,6 +36,7 @@ pub mod decide;
 mod early;
 mod ending;
 pub mod fill;
+pub mod history;
 mod isolate;
 mod keeper;
 pub mod lock;
