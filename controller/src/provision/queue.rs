@@ -18,6 +18,8 @@ pub enum Signal {
     },
     /// No further table will come.
     CopyOver,
+    /// A stream has begun.
+    StreamRuns,
 }
 
 /// Building an index of a table below this size takes no longer than a few round trips.
@@ -72,6 +74,8 @@ pub struct Queue {
     waiting: usize,
     running: Vec<Kind>,
     batches: bool,
+    /// So many of those that may touch anything share a transaction: one, where a stream may be writing to what they touch.
+    global_batch: usize,
     copy_over: bool,
     /// How many statements of each table are not finished.
     open: HashMap<u32, usize>,
@@ -105,6 +109,7 @@ impl Queue {
             waiting: 0,
             running: Vec::new(),
             batches,
+            global_batch: if batches { BATCH } else { 1 },
             copy_over: false,
             open: HashMap::new(),
             whole: Vec::new(),
@@ -182,6 +187,10 @@ impl Queue {
             Signal::CopyOver => {
                 self.copy_over = true;
                 std::mem::take(&mut self.after_copy)
+            }
+            Signal::StreamRuns => {
+                self.global_batch = 1;
+                return;
             }
         };
         for i in freed {
@@ -268,9 +277,8 @@ impl Queue {
         } else if self.global.is_empty() || (self.batches && self.global_runs) {
             return self.take_early();
         } else {
-            let count = if self.batches { BATCH } else { 1 };
             let mut batch = Vec::new();
-            while batch.len() < count
+            while batch.len() < self.global_batch
                 && let Some(i) = self.global.pop_first()
             {
                 batch.push(i);
@@ -452,6 +460,25 @@ mod tests {
         assert_eq!(queue.take(2), None);
         queue.finish(&first);
         assert_eq!(queue.take(2).map(|w| w.statements.len()), Some(1));
+    }
+
+    #[test]
+    fn beside_a_stream_nothing_shares_a_transaction_that_may_touch_its_tables() {
+        let mut statements: Vec<Statement> = (0..3).map(|_| statement(None, &[])).collect();
+        statements.extend([statement(Some(1), &[]), statement(Some(2), &[])]);
+        let mut queue = queue(&statements);
+        queue.note(&Signal::StreamRuns);
+        queue.note(&copied(1, 10));
+        queue.note(&copied(2, 10));
+        queue.note(&Signal::CopyOver);
+        let tables = queue.take(4).expect("their stream has not begun");
+        assert_eq!(tables.statements, [3, 4]);
+        for one in 0..3 {
+            let work = queue.take(4).expect("the copy is over");
+            assert_eq!(work.statements, [one]);
+            assert_eq!(queue.take(4), None, "one at a time, so that they do not collide");
+            queue.finish(&work);
+        }
     }
 
     #[test]

@@ -470,6 +470,7 @@ impl Database {
             // Whoever has something copied anew may have changed the schema before: what is missing is told by the source as it is now.
             self.plan = None;
             self.finished = false;
+            self.only_looked = false;
             self.watcher = Watcher::default();
         }
         Ok(())

@@ -11,6 +11,7 @@
 //! - [`carried`] remembers what a table was when it was copied, and tells what has happened to it since of which the stream tells nothing.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
@@ -230,7 +231,7 @@ const MARKER_LIMIT: Duration = Duration::from_mins(1);
 
 /// A session on each side that compares.
 pub struct Pair {
-    source: Session,
+    source: Arc<Session>,
     destination: Session,
     hash: Hash,
 }
@@ -238,7 +239,12 @@ pub struct Pair {
 impl Pair {
     /// Opens both.
     pub async fn open(source: &Endpoint, destination: &Endpoint, database: &str) -> Result<Self, Error> {
-        let (source, destination) = tokio::try_join!(source.connect(database), destination.connect(database))?;
+        Self::over(Arc::new(source.connect(database).await?), destination, database).await
+    }
+
+    /// Opens the one on the destination; the other one is open.
+    pub async fn over(source: Arc<Session>, destination: &Endpoint, database: &str) -> Result<Self, Error> {
+        let destination = destination.connect(database).await?;
         let preparing = failed("preparing");
         let prepared = async {
             source.wait_for_no_lock().await?;

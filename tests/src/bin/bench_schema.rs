@@ -179,6 +179,7 @@ async fn ours(pair: &Pair) -> Result<(Duration, Duration, Duration, usize)> {
             permits: &permits,
             workers: WORKERS,
             early: &[],
+            batches: section == Section::AfterData,
         };
         schema::build(build, &mut receiver, &mut failures, |_| {}).await.map_err(|error| failed("building", &error))?;
     }
