@@ -113,7 +113,7 @@ async fn comes_over(major: u32) -> Result<()> {
     assert_eq!(pair.destination.value(DATABASE, "SELECT count(*) FROM app.sessions").await?, "5000");
     let told = "SELECT detail FROM migrator.cutover_checks WHERE name = 'carried_beside'";
     let told = pair.destination.value("migrator", told).await?;
-    assert!(told.contains("5 tables (1") && told.contains("404 large objects") && told.contains("longer by about"), "{told}");
+    assert!(told.contains("5 tables (") && told.contains("404 large objects") && told.contains("longer by about"), "{told}");
     let steps = pair.destination.column("migrator", &format!("SELECT * FROM migrator.cutover_instructions('{MAPPING}')")).await?;
     assert!(steps.iter().any(|step| step.contains("404 large objects")), "{steps:?}");
 
