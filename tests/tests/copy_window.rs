@@ -77,3 +77,58 @@ async fn a_window_that_closes_ends_the_pass_and_what_was_copied_streams_on() -> 
     drained(&pair.source).await?;
     compare::equal(&pair.source, &pair.destination, "many").await.map(drop)
 }
+
+#[tokio::test]
+async fn what_was_ready_is_so_after_a_restart_without_being_copied_again_while_nothing_may_be_copied() -> Result<()> {
+    let pair = Pair::start(15).await?;
+    let (source, destination) = (&pair.source, &pair.destination);
+    SMALL.load(source, "small", 1).await?;
+    let beside = "CREATE UNLOGGED TABLE app.cache (id integer PRIMARY KEY, t text); INSERT INTO app.cache SELECT i, 'x' FROM generate_series(1, 100) i;
+                  SELECT lo_from_bytea(70000, 'large')";
+    source.run("small", beside).await?;
+    let mut controller = Controller::started(&pair.config())?;
+    controller.wait_until_ready(destination, MAPPING, READY_LIMIT).await?;
+    // TRUNCATE gives a table another file.
+    let file = "SELECT pg_relation_filenode('app.cache')";
+    let copied = destination.value("small", file).await?;
+
+    // In a window that opens in half an hour.
+    controller.kill()?;
+    let closed = pair.instances().mapping(&mapping(&window(1800, 60)));
+    let mut controller = Controller::started(&closed)?;
+    let ready = "migrator.cutover_ready('erp')";
+    ready_anew(&mut controller, &pair, ready).await?;
+    let detail = "SELECT detail LIKE '1 tables (100 rows, %) and 1 large objects%' FROM migrator.cutover_checks WHERE name = 'carried_beside'";
+    assert_eq!(destination.value("migrator", detail).await?, "t");
+    // What is new there is not passed over.
+    for server in [source, destination] {
+        server.run("small", "CREATE UNLOGGED TABLE app.later (id integer PRIMARY KEY)").await?;
+    }
+    let told = "(SELECT NOT ok AND detail LIKE '%app.later has not been copied yet; copying waits for the copy window, opens at%'
+                 FROM migrator.cutover_checks WHERE name = 'carried_beside')";
+    controller.wait_for(destination, told, READY_LIMIT).await?;
+    for server in [source, destination] {
+        server.run("small", "DROP TABLE app.later").await?;
+    }
+    controller.wait_until_ready(destination, MAPPING, READY_LIMIT).await?;
+
+    // While it is paused.
+    controller.kill()?;
+    let mut controller = Controller::started(&pair.config())?;
+    controller.must(&["pause", MAPPING]).await?;
+    controller.kill()?;
+    let before = destination.value("small", file).await?;
+    controller.start()?;
+    ready_anew(&mut controller, &pair, ready).await?;
+    assert_eq!(destination.value("small", file).await?, before);
+    assert_eq!(before, copied, "it was copied again though nothing was new");
+    controller.must(&["cutover", MAPPING]).await?;
+    compare::equal(source, destination, "small").await.map(drop)
+}
+
+/// Waits until a controller that has just been started says itself that all is ready.
+async fn ready_anew(controller: &mut Controller, pair: &Pair, ready: &str) -> Result<()> {
+    let since = pair.destination.value("migrator", "SELECT clock_timestamp()").await?;
+    let looked = format!("{ready} AND (SELECT updated_at > '{since}'::timestamptz + interval '3 s' FROM migrator.mappings)");
+    controller.wait_for(&pair.destination, &looked, READY_LIMIT).await
+}

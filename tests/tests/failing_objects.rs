@@ -15,17 +15,17 @@ use tempfile::TempDir;
 /// What will fail, each with something that needs it, and tables that have nothing to do with it.
 const SHOP: &str = "
     CREATE SCHEMA f;
-    -- 17 removed the column.
-    CREATE VIEW f.removed AS SELECT checkpoints_timed AS n FROM pg_catalog.pg_stat_bgwriter;
+    -- The column is gone since.
+    CREATE VIEW f.removed AS SELECT COUNTER AS n FROM pg_catalog.STATISTICS;
     CREATE VIEW f.above AS SELECT n + 1 AS more FROM f.removed;
     CREATE FUNCTION f.reads() RETURNS SETOF f.above LANGUAGE plpgsql AS 'BEGIN RETURN; END';
     COMMENT ON VIEW f.above IS 'goes with the view';
     GRANT SELECT ON f.removed TO PUBLIC;
-    -- A library of 15's, which 18 does not load, and one that it does not have.
+    -- A library of the source's own, which 18 does not load, and one more, which it has not got if its version dropped it.
     CREATE FUNCTION f.handler() RETURNS language_handler LANGUAGE c AS 'LIBRARIES/plpgsql', 'plpgsql_call_handler';
     CREATE LANGUAGE old HANDLER f.handler;
     CREATE FUNCTION f.in_old() RETURNS trigger LANGUAGE old AS 'BEGIN RETURN NEW; END';
-    CREATE FUNCTION f.logs() RETURNS SETOF record LANGUAGE c AS '$libdir/adminpack', 'pg_logdir_ls_v1_1';
+    CREATE FUNCTION f.logs() RETURNS SETOF record LANGUAGE c AS 'LOGS';
     CREATE VIEW f.of_logs AS SELECT * FROM f.logs() AS l(at timestamp, file text);
     -- Extensions that the destination does not have.
     CREATE EXTENSION citext;
@@ -38,10 +38,28 @@ const SHOP: &str = "
     INSERT INTO f.plain SELECT n, 'body ' || n FROM generate_series(1, 1000) n;
     CREATE INDEX by_likeness ON f.plain USING gin (body public.gin_trgm_ops);
     CREATE INDEX by_body ON f.plain (body);
-    CREATE TRIGGER fires BEFORE INSERT ON f.plain FOR EACH ROW EXECUTE FUNCTION f.in_old();
+    CREATE TRIGGER fires BEFORE INSERT ON f.plain FOR EACH ROW EXECUTE PROCEDURE f.in_old();
     ALTER TABLE f.plain DISABLE TRIGGER fires;
     CREATE VIEW f.fine AS SELECT id FROM f.plain;
 ";
+
+/// What differs from source to source.
+struct Gone {
+    /// A statistics view of the catalogs and a column that it has no more.
+    counter: [&'static str; 2],
+    /// A library that 18 does not load, and a function of it.
+    logs: [&'static str; 2],
+}
+
+fn gone(major: u32) -> Gone {
+    let counter = if major < 17 { ["pg_stat_bgwriter", "checkpoints_timed"] } else { ["pg_stat_wal", "wal_write"] };
+    let logs = match major {
+        10 => ["$libdir/adminpack", "pg_logdir_ls"],
+        11..17 => ["$libdir/adminpack", "pg_logdir_ls_v1_1"],
+        _ => ["LIBRARIES/dblink", "dblink_get_result"],
+    };
+    Gone { counter, logs }
+}
 
 /// What fails by itself, and what is left out for it.
 const FAILS: &[(&str, &[&str])] = &[
@@ -138,18 +156,34 @@ async fn shows(controller: &Controller, destination: &Cluster, expected: &Told) 
 }
 
 #[tokio::test]
-async fn what_fails_is_told_once_with_what_needs_it_and_heals_when_mended() -> Result<()> {
+async fn what_fails_from_postgresql_10_is_told_once_with_what_needs_it_and_heals_when_mended() -> Result<()> {
+    is_told_once_and_heals(10).await
+}
+
+#[tokio::test]
+async fn what_fails_from_postgresql_15_is_told_once_with_what_needs_it_and_heals_when_mended() -> Result<()> {
+    is_told_once_and_heals(15).await
+}
+
+#[tokio::test]
+async fn what_fails_from_postgresql_17_is_told_once_with_what_needs_it_and_heals_when_mended() -> Result<()> {
+    is_told_once_and_heals(17).await
+}
+
+async fn is_told_once_and_heals(major: u32) -> Result<()> {
     let broken = |error: std::io::Error| Error::Broken(format!("preparing a folder of extensions: {error}"));
     let folder = TempDir::with_prefix("pgm-extensions-").map_err(broken)?;
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).map_err(broken)?;
     let path = folder.path().display().to_string();
     let (source, destination) =
-        tokio::try_join!(Cluster::start(15), Cluster::of(18).set("extension_control_path", &path).start())?;
+        tokio::try_join!(Cluster::start(major), Cluster::of(18).set("extension_control_path", &path).start())?;
     install(&destination, folder.path(), &["migrator", "dblink", "plpgsql"]).await?;
     let pair = Pair { source, destination };
     pair.source.run("postgres", "CREATE DATABASE shop").await?;
     let libraries = pair.source.value("postgres", "SELECT setting FROM pg_config WHERE name = 'PKGLIBDIR'").await?;
-    pair.source.run("shop", &SHOP.replace("LIBRARIES", &libraries)).await?;
+    let Gone { counter: [statistics, counter], logs } = gone(major);
+    let shop = SHOP.replace("COUNTER", counter).replace("STATISTICS", statistics).replace("LOGS", &logs.join("', '"));
+    pair.source.run("shop", &shop.replace("LIBRARIES", &libraries)).await?;
 
     let mut controller = Controller::new(&pair.config())?;
     let (found, text) = checked(&controller).await?;

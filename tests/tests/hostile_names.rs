@@ -34,7 +34,6 @@ const DATABASE: &str = "
     CREATE TYPE c.{i} AS ({i} int, kind e.{i});
     CREATE SEQUENCE s.{i};
     CREATE FUNCTION f.{i}({i} text DEFAULT {l}) RETURNS text LANGUAGE sql SET search_path = {i}, pg_catalog SET application_name = {l} AS 'SELECT $1';
-    CREATE PROCEDURE x.{i}() LANGUAGE plpgsql AS 'BEGIN NULL; END';
     CREATE AGGREGATE v.{i}(text) (SFUNC = textcat, STYPE = text, INITCOND = {l});
     CREATE COLLATION x.{i} (locale = 'C');
     CREATE CONVERSION x.{i} FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
@@ -51,7 +50,7 @@ const DATABASE: &str = "
     CREATE VIEW v.{i} AS SELECT {i}, {l}::text AS literal FROM {i}.{i};
     CREATE MATERIALIZED VIEW d.{i}_m AS SELECT {i} FROM {i}.{i};
     CREATE RULE {i} AS ON DELETE TO r.{i} DO ALSO NOTHING;
-    CREATE TRIGGER {i} BEFORE INSERT ON r.{i} FOR EACH ROW EXECUTE FUNCTION x.fires({l});
+    CREATE TRIGGER {i} BEFORE INSERT ON r.{i} FOR EACH ROW EXECUTE PROCEDURE x.fires({l});
     CREATE POLICY {i} ON r.{i} TO {i} USING ({i} > 0);
     CREATE STATISTICS s.{i} ON {i}, n FROM {i}.{i};
     CREATE FOREIGN DATA WRAPPER {i} OPTIONS (a {l});
@@ -59,7 +58,7 @@ const DATABASE: &str = "
     CREATE USER MAPPING FOR {i} SERVER {i} OPTIONS (\"user\" {l});
     CREATE FOREIGN TABLE f.{i} ({i} int OPTIONS (a {l})) SERVER {i} OPTIONS (b {l});
     CREATE PUBLICATION {i} FOR TABLE {i}.{i};
-    CREATE EVENT TRIGGER {i} ON sql_drop EXECUTE FUNCTION x.event();
+    CREATE EVENT TRIGGER {i} ON sql_drop EXECUTE PROCEDURE x.event();
     ALTER EVENT TRIGGER {i} DISABLE;
     ALTER TABLE {i}.{i} OWNER TO {i};
     ALTER DEFAULT PRIVILEGES FOR ROLE {i} IN SCHEMA {i} GRANT SELECT ON TABLES TO {i};
@@ -78,6 +77,17 @@ const DATABASE: &str = "
     INSERT INTO x.parts VALUES ({l});
     REFRESH MATERIALIZED VIEW d.{i}_m;
 ";
+
+/// What a newer version has besides.
+const SINCE: &[(u32, &str)] = &[
+    (11, "CREATE PROCEDURE x.{i}() LANGUAGE plpgsql AS 'BEGIN NULL; END'"),
+    (11, "CREATE INDEX {i}_u ON x.parts (k) WHERE k <> {l}"),
+    (12, "ALTER TABLE {i}.{i} ADD COLUMN {i}_u text GENERATED ALWAYS AS ({l} || 'x') STORED"),
+    (14, "CREATE FUNCTION m.{i}({i} text) RETURNS text LANGUAGE sql IMMUTABLE RETURN {i} || {l}"),
+    // Their arrays would get one name in one schema.
+    (14, "CREATE TYPE m.{i}_u AS RANGE (SUBTYPE = integer, MULTIRANGE_TYPE_NAME = r.{i}_m)"),
+    (15, "CREATE PUBLICATION {i}_u FOR TABLES IN SCHEMA {i}, TABLE r.{i} WHERE ({i} > 0)"),
+];
 
 /// What happens while it streams.
 const WRITES: &str = "
@@ -126,8 +136,22 @@ async fn a_database_whose_name_is_a_pattern_can_be_taken_alone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn names_of_every_character_arrive_in_every_position() -> Result<()> {
-    let (pair, yardstick, scripted) = tokio::try_join!(Pair::start(15), Cluster::start(18), Cluster::start(18))?;
+async fn names_of_every_character_arrive_in_every_position_from_postgresql_10() -> Result<()> {
+    names_arrive(10).await
+}
+
+#[tokio::test]
+async fn names_of_every_character_arrive_in_every_position_from_postgresql_15() -> Result<()> {
+    names_arrive(15).await
+}
+
+#[tokio::test]
+async fn names_of_every_character_arrive_in_every_position_from_postgresql_17() -> Result<()> {
+    names_arrive(17).await
+}
+
+async fn names_arrive(major: u32) -> Result<()> {
+    let (pair, yardstick, scripted) = tokio::try_join!(Pair::start(major), Cluster::start(18), Cluster::start(18))?;
     let names = names();
     for name in &names {
         assert!(name.len() <= 61 && !name.is_empty());
@@ -161,8 +185,9 @@ async fn names_of_every_character_arrive_in_every_position() -> Result<()> {
     pair.source.run(&database, FRAME).await?;
     let client = pair.source.connect(&database).await?;
     for name in &names {
-        for statement in with(DATABASE, name).split(";\n") {
-            client.batch_execute(statement).await.map_err(|error| Error::Broken(format!("{error:?}: {statement}")))?;
+        let newer = SINCE.iter().filter(|(since, _)| *since <= major).map(|(_, statement)| *statement);
+        for statement in DATABASE.split(";\n").chain(newer).map(|statement| with(statement, name)) {
+            client.batch_execute(&statement).await.map_err(|error| Error::Broken(format!("{error:?}: {statement}")))?;
         }
     }
     drop(client);

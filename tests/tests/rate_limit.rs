@@ -84,10 +84,19 @@ async fn rate_and_sessions_stay_within_their_limits_and_no_worker_starves() -> R
     controller.wait_for(&pair.destination, shown, READY_LIMIT).await?;
 
     controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    // Whoever looks for what a stream fails at, and whoever switches over, is counted as well.
+    pair.destination.run("one", "INSERT INTO public.rows VALUES (50000, 'planted')").await?;
+    pair.source.run("one", "INSERT INTO public.rows VALUES (50000, 'collides')").await?;
+    let told = "EXISTS (SELECT FROM migrator.findings WHERE resolved_at IS NULL AND code = 'apply_conflict')";
+    controller.wait_for(&pair.destination, told, READY_LIMIT).await?;
+    pair.source.run("one", "TRUNCATE public.rows").await?;
+    controller.must(&["resync", MAPPING, "one.public.rows"]).await?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    drained(&pair.source).await?;
+    controller.must(&["cutover", MAPPING]).await?;
     go_on.store(false, Ordering::Relaxed);
     let most = sessions.await.map_err(|error| Error::Broken(error.to_string()))??;
     assert!((4..=SESSIONS).contains(&most), "{most} sessions at once on the source");
-    drained(&pair.source).await?;
     for database in ["one", "two"] {
         compare::equal(&pair.source, &pair.destination, database).await?;
     }

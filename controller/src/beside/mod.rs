@@ -13,6 +13,7 @@
 //! - [`record`] is what is kept of it in the ledger.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::try_join_all;
@@ -22,6 +23,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
+use crate::gentle::room::Room;
 use crate::ledger;
 use crate::postgres::{self, Endpoint, Session, retry};
 
@@ -128,9 +130,11 @@ pub struct Crew {
     destination: Endpoint,
     database: String,
     rate: Rate,
-    ours: Session,
+    ours: Arc<Session>,
     theirs: Session,
     hands: Vec<Hand>,
+    /// Where hands that are opened for a single copy have their sessions on the source from.
+    room: Option<Arc<Room>>,
 }
 
 impl Crew {
@@ -142,10 +146,22 @@ impl Crew {
         hands: usize,
         rate: Rate,
     ) -> Result<Self, Error> {
-        let ours = source.connect(database).await?;
+        let ours = Arc::new(source.connect(database).await?);
+        Self::over(ours, source, destination, database, hands, rate).await
+    }
+
+    /// As above; the session that looks on the source is open.
+    pub async fn over(
+        ours: Arc<Session>,
+        source: &Endpoint,
+        destination: &Endpoint,
+        database: &str,
+        hands: usize,
+        rate: Rate,
+    ) -> Result<Self, Error> {
         ours.wait_for_no_lock().await.map_err(Error::Look)?;
         let theirs = destination.connect(database).await?;
-        for session in [&ours, &theirs] {
+        for session in [&*ours, &theirs] {
             session.batch_execute("SET work_mem = '64MB'").await.map_err(Error::Look)?;
         }
         let mut crew = Self {
@@ -156,11 +172,12 @@ impl Crew {
             ours,
             theirs,
             hands: vec![],
+            room: None,
         };
         let mut pieces = crew.pairs().await?.pairs.len();
         let batch = BATCH_OBJECTS as i64;
         let objects = "SELECT count(*) FROM (SELECT FROM pg_catalog.pg_largeobject_metadata LIMIT $1) AS few";
-        for session in [&crew.ours, &crew.theirs] {
+        for session in [&*crew.ours, &crew.theirs] {
             let some: i64 = session.query_one(objects, &[&(batch * hands as i64)]).await.map_err(Error::Look)?.get(0);
             pieces += ((some + batch - 1) / batch) as usize;
         }
@@ -174,6 +191,12 @@ impl Crew {
         for hand in &mut self.hands {
             hand.rate = None;
         }
+    }
+
+    /// From now on a hand is opened when there is something to copy, and for as long as that takes, as soon as there is a session for it.
+    pub fn hire_from(&mut self, room: &Arc<Room>) {
+        self.hands.clear();
+        self.room = Some(Arc::clone(room));
     }
 
     async fn employ(&mut self, hands: usize) -> Result<(), Error> {
@@ -232,14 +255,25 @@ impl Crew {
         let mut pairs = self.pairs().await?;
         record.tables.retain(|label, _| pairs.pairs.iter().any(|p| p.label() == *label));
         pairs.pairs.retain(|p| chosen(&record, p));
-        self.employ(1).await?;
         let (page, other) = tokio::join!(large_objects::page_size(&self.ours), large_objects::page_size(&self.theirs));
         let page = page.map_err(Error::Look)?;
         let same_pages = page == other.map_err(Error::Look)?;
         let terms = Terms { window: Some(Window::new(since, next)), page, same_pages };
         // Their pages can be read by few: nobody needs to where there are none.
         let looks = objects && (any_objects(&self.ours).await? || any_objects(&self.theirs).await?);
-        let mut outcome = self.run(pairs, looks.then_some(terms)).await?;
+        let mut seat = None;
+        if looks || !pairs.pairs.is_empty() {
+            if let Some(room) = self.room.as_ref().filter(|_| self.hands.is_empty()) {
+                seat = Some(room.seats(1).await);
+            }
+            self.employ(1).await?;
+        }
+        let outcome = self.run(pairs, looks.then_some(terms)).await;
+        if seat.is_some() {
+            self.hands.clear();
+        }
+        drop(seat);
+        let mut outcome = outcome?;
         if objects && outcome.failures.is_empty() {
             record.since = Some(first);
         }
@@ -261,7 +295,7 @@ impl Crew {
     async fn run(&mut self, pairs: Pairs, terms: Option<Terms>) -> Result<Outcome, Error> {
         let mut outcome = Outcome { drift: pairs.drift, left: pairs.left, ..Outcome::default() };
         // A few pieces ahead of the hands, no more: there may be millions of objects.
-        let (queue, work) = mpsc::channel(2 * self.hands.len());
+        let (queue, work) = mpsc::channel((2 * self.hands.len()).max(1));
         let work = Mutex::new(work);
         let (ours, theirs) = (&self.ours, &self.theirs);
         let producing = produce(ours, theirs, pairs.pairs, terms, queue);
@@ -277,6 +311,22 @@ impl Crew {
         }
         Ok(outcome)
     }
+}
+
+/// How things stand with what was copied before, when nothing is to be copied now: what is known of it, and why it is not enough, in words.
+pub async fn standing(
+    source: &Client,
+    destination: &Client,
+    control: &Client,
+    mapping: &str,
+    database: &str,
+) -> Result<(Record, Vec<String>), Error> {
+    let (ours, theirs) = tokio::try_join!(tables::read(source), tables::read(destination)).map_err(Error::Look)?;
+    let Pairs { pairs, drift, .. } = tables::pair(ours, theirs);
+    let has_objects = any_objects(source).await?;
+    let record = Record::load(control, mapping, database).await?;
+    let lacking = record.lacking(pairs.iter().map(Pair::label), has_objects);
+    Ok((record, drift.into_iter().chain(lacking.into_iter().map(|what| format!("{what} has not been copied yet"))).collect()))
 }
 
 /// Whether there are large objects.

@@ -67,6 +67,13 @@ impl Record {
         }
     }
 
+    /// What of these tables, and of the large objects if there are any, has never been copied.
+    pub fn lacking(&self, tables: impl Iterator<Item = String>, has_objects: bool) -> Vec<String> {
+        // Large objects come over with every copy; the first one that came to its end is known by its time.
+        let objects = (has_objects && self.at.is_empty()).then(|| "what there is of large objects".to_owned());
+        tables.filter(|label| !self.tables.contains_key(label)).chain(objects).collect()
+    }
+
     /// How long copying the tables and comparing the large objects again takes with so many hands, seconds: as long as last time.
     pub fn estimate(&self, hands: usize) -> f64 {
         let longest = self.tables.values().map(|t| t.seconds).fold(0.0, f64::max);
@@ -88,6 +95,17 @@ mod tests {
         record.tables.insert("b".into(), copied(2.0));
         assert!((record.estimate(2) - 5.0).abs() < 1e-9);
         assert!((record.estimate(1) - 7.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_has_never_been_copied_is_named() {
+        let mut record = Record::default();
+        let tables = || ["a.b", "a.c"].map(str::to_owned).into_iter();
+        assert_eq!(record.lacking(tables(), true), ["a.b", "a.c", "what there is of large objects"]);
+        assert_eq!(record.lacking(tables(), false), ["a.b", "a.c"]);
+        record.tables.insert("a.b".into(), Copied::default());
+        record.at = "noon".into();
+        assert_eq!(record.lacking(tables(), true), ["a.c"], "objects that were made since come over at the cutover");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Tables as the copy sees them: leaves that hold rows.
 
-use tokio_postgres::Client;
+use std::pin::pin;
+
+use futures_util::TryStreamExt as _;
+use tokio_postgres::{Client, Row};
 
 pub use crate::plan::ReplicaIdentity;
 use crate::postgres::quote;
@@ -71,39 +74,44 @@ impl Table {
 
 /// Reads the tables of a database, largest first, as of the client's snapshot.
 pub async fn read(client: &Client) -> Result<Vec<Table>, tokio_postgres::Error> {
-    let rows = client.query(include_str!("tables.sql"), &[]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| {
-            let letter: String = row.get("replica_identity");
-            let identity_index: Option<String> = row.get("identity_index");
-            let has_primary_key: bool = row.get("has_primary_key");
-            let generated_in_key: Vec<String> = row.get("generated_in_key");
-            let (replica_identity, has_usable_identity) = match (letter.as_str(), identity_index) {
-                ("i", Some(index)) => (ReplicaIdentity::Index(index), !row.get::<_, bool>("identity_is_generated")),
-                // The index it named is gone: the server treats that as none.
-                ("i", None) | ("n", _) => (ReplicaIdentity::Nothing, false),
-                // The destination looks for the row by its primary key, if it has one.
-                ("f", _) => (ReplicaIdentity::Full, generated_in_key.is_empty()),
-                _ => (ReplicaIdentity::Default, has_primary_key && generated_in_key.is_empty()),
-            };
-            Table {
-                oid: row.get("oid"),
-                schema: row.get("schema"),
-                name: row.get("name"),
-                owner: row.get("owner"),
-                bytes: row.get("bytes"),
-                index_count: row.get("index_count"),
-                replica_identity,
-                has_usable_identity,
-                candidate_index: row.get("candidate_index"),
-                generated_in_key,
-                incomparable_columns: row.get("incomparable_columns"),
-                columns: row.get("columns"),
-                fingerprint: row.get("fingerprint"),
-            }
-        })
-        .collect())
+    let none: [&str; 0] = [];
+    // One by one: there may be very many, and a row takes more memory than what is made of it.
+    let mut rows = pin!(client.query_raw(include_str!("tables.sql"), none).await?);
+    let mut tables = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        tables.push(from_row(&row));
+    }
+    Ok(tables)
+}
+
+fn from_row(row: &Row) -> Table {
+    let letter: &str = row.get("replica_identity");
+    let identity_index: Option<String> = row.get("identity_index");
+    let has_primary_key: bool = row.get("has_primary_key");
+    let generated_in_key: Vec<String> = row.get("generated_in_key");
+    let (replica_identity, has_usable_identity) = match (letter, identity_index) {
+        ("i", Some(index)) => (ReplicaIdentity::Index(index), !row.get::<_, bool>("identity_is_generated")),
+        // The index it named is gone: the server treats that as none.
+        ("i", None) | ("n", _) => (ReplicaIdentity::Nothing, false),
+        // The destination looks for the row by its primary key, if it has one.
+        ("f", _) => (ReplicaIdentity::Full, generated_in_key.is_empty()),
+        _ => (ReplicaIdentity::Default, has_primary_key && generated_in_key.is_empty()),
+    };
+    Table {
+        oid: row.get("oid"),
+        schema: row.get("schema"),
+        name: row.get("name"),
+        owner: row.get("owner"),
+        bytes: row.get("bytes"),
+        index_count: row.get("index_count"),
+        replica_identity,
+        has_usable_identity,
+        candidate_index: row.get("candidate_index"),
+        generated_in_key,
+        incomparable_columns: row.get("incomparable_columns"),
+        columns: row.get("columns"),
+        fingerprint: row.get("fingerprint"),
+    }
 }
 
 /// A table of so many bytes, for tests.

@@ -11,6 +11,7 @@ use futures_util::future::try_join_all;
 
 use super::{Candidate, Completion, Error};
 use crate::beside::{Crew, Outcome, Rate, Record, Touched};
+use crate::gentle::room::Seats;
 use crate::plan::Statement;
 use crate::postgres::retry;
 use crate::reconcile::Context;
@@ -20,17 +21,30 @@ fn failed(database: &str) -> impl FnOnce(crate::beside::Error) -> Error {
     move |source| Error::Beside { database, source }
 }
 
-/// Opens the sessions of one database.
-async fn open(context: &Context, name: &str, databases: usize, rate: Rate) -> Result<Crew, Error> {
-    let hands = (context.settings.copy_workers / databases.max(1)).max(1);
-    Crew::open(&context.source, &context.destination, name, hands, rate).await.map_err(failed(name))
+/// How many hands each database has, and their sessions on the source. None if there are not enough for all: then each takes one when it has
+/// something to copy.
+fn hands(context: &Context, databases: usize) -> (usize, Option<Seats>) {
+    let wanted = (context.settings.copy_workers / databases.max(1)).max(1);
+    let seats = context.gentle.room.take(wanted * databases).filter(|seats| seats.count() >= databases);
+    (seats.as_ref().map_or(0, |seats| seats.count() / databases.max(1)), seats)
 }
 
-/// Opens the sessions, and brings the large objects up to date, while everybody still writes.
-pub(super) async fn prepare(context: &Context, candidates: &mut [Candidate]) -> Result<(), Error> {
-    let databases = candidates.len();
+/// Opens the sessions of one database, beside the one that it has on the source.
+async fn open(context: &Context, candidate: &Candidate, hands: usize, rate: Rate) -> Result<Crew, Error> {
+    let Context { source, destination, gentle, .. } = context;
+    let opening = Crew::over(Arc::clone(&candidate.source), source, destination, &candidate.name, hands, rate);
+    let mut crew = opening.await.map_err(failed(&candidate.name))?;
+    if hands == 0 {
+        crew.hire_from(&gentle.room);
+    }
+    Ok(crew)
+}
+
+/// Opens the sessions, and brings the large objects up to date, while everybody still writes. Gives what is to be kept as long as they are open.
+pub(super) async fn prepare(context: &Context, candidates: &mut [Candidate]) -> Result<Option<Seats>, Error> {
+    let (hands, seats) = hands(context, candidates.len());
     for candidate in candidates {
-        let mut crew = open(context, &candidate.name, databases, Some(Arc::clone(&context.gentle))).await?;
+        let mut crew = open(context, candidate, hands, Some(Arc::clone(&context.gentle))).await?;
         let (_, outcome) =
             crew.refresh(&context.control, &context.mapping, |_, _| false, true).await.map_err(failed(&candidate.name))?;
         alike(&candidate.name, &outcome)?;
@@ -38,7 +52,7 @@ pub(super) async fn prepare(context: &Context, candidates: &mut [Candidate]) -> 
         crew.hurry();
         candidate.crew = Some(crew);
     }
-    Ok(())
+    Ok(seats)
 }
 
 /// Fills the materialized views anew, while everybody still writes: so they are as of just before the switch, and the block is not longer
@@ -108,12 +122,17 @@ fn alike(database: &str, outcome: &Outcome) -> Result<(), Error> {
     if what.is_empty() { Ok(()) } else { Err(Error::NotAlike { database: database.to_owned(), what }) }
 }
 
-/// Opens the sessions, and looks for what somebody has written to on the destination. Gives it for each database, or refuses.
-pub(super) async fn touched(context: &Context, candidates: &mut [Candidate], keep: bool) -> Result<Vec<Touched>, Error> {
-    let databases = candidates.len();
-    let mut found = Vec::with_capacity(databases);
+/// Opens the sessions, and looks for what somebody has written to on the destination. Gives it for each database, or refuses; and what is to be
+/// kept as long as they are open.
+pub(super) async fn touched(
+    context: &Context,
+    candidates: &mut [Candidate],
+    keep: bool,
+) -> Result<(Vec<Touched>, Option<Seats>), Error> {
+    let (hands, seats) = hands(context, candidates.len());
+    let mut found = Vec::with_capacity(candidates.len());
     for candidate in candidates {
-        let crew = open(context, &candidate.name, databases, None).await?;
+        let crew = open(context, candidate, hands, None).await?;
         let touched = look(context, &candidate.name, &crew, keep, Completion::Begun).await?;
         let what = touched.names();
         if !what.is_empty() {
@@ -122,7 +141,7 @@ pub(super) async fn touched(context: &Context, candidates: &mut [Candidate], kee
         candidate.crew = Some(crew);
         found.push(touched);
     }
-    Ok(found)
+    Ok((found, seats))
 }
 
 /// Refuses if somebody has written to what is to be copied a last time. Changes nothing.

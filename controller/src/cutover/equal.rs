@@ -1,6 +1,7 @@
 //! That both sides are equal, as far as a cutover must know: once more within the block, when nobody can change anything any more.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 
@@ -68,7 +69,7 @@ async fn doubts(context: &Context, candidate: &Candidate) -> Result<Vec<Doubt>, 
 pub(super) async fn prepare(context: &Context, candidates: &mut [Candidate]) -> Result<(), Error> {
     for candidate in candidates {
         if verify::may_doubt(&candidate.source, &candidate.names).await.map_err(comparing(candidate))? {
-            let pair = verify::Pair::open(&context.source, &context.destination, &candidate.name);
+            let pair = verify::Pair::over(Arc::clone(&candidate.source), &context.destination, &candidate.name);
             candidate.pair = Some(pair.await.map_err(comparing(candidate))?);
         }
     }
@@ -159,14 +160,14 @@ pub(super) async fn refuse_if_not_streaming(context: &Context, oid: u32, databas
 /// Refuses to complete a switch that was made by hand where one of them differs. Changes nothing.
 pub(super) async fn refuse_if_different(context: &Context, oid: u32, database: &str) -> Result<(), Error> {
     let failed = |source| Error::Compare { database: database.to_owned(), source };
-    let source = context.source.connect(database).await?;
+    let source = Arc::new(context.source.connect(database).await?);
     let effects = ledger::in_force(&context.control, &context.mapping).await?;
     let names = Names::of_database(&context.mapping, database, oid, &effects, context.settings.streams);
     let doubts = verify::doubts(&source, &context.control, &context.mapping, database, &names).await.map_err(failed)?;
     if doubts.is_empty() {
         return Ok(());
     }
-    let pair = verify::Pair::open(&context.source, &context.destination, database).await.map_err(failed)?;
+    let pair = verify::Pair::over(source, &context.destination, database).await.map_err(failed)?;
     let found = pair.compare(&names, doubts).await.map_err(failed)?;
     refuse(database, &found, || Completion::Asked.cure(&context.mapping, database))
 }

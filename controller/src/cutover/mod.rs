@@ -6,6 +6,7 @@
 //! (triggers that fire on replicas, forced row security) is switched on.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::TryFutureExt as _;
@@ -254,7 +255,7 @@ pub struct DatabaseReport {
 struct Candidate {
     name: String,
     names: Vec<Names>,
-    source: Session,
+    source: Arc<Session>,
     destination: Session,
     /// What comes last.
     last: Vec<Statement>,
@@ -296,7 +297,7 @@ async fn attempt(context: &Context, limit: Duration, blocked: &mut Vec<block::En
     still_in_time(context, limit).await?;
     let mut candidates = prepare(context).await?;
     equal::prepare(context, &mut candidates).await?;
-    beside::prepare(context, &mut candidates).await?;
+    let _seats = beside::prepare(context, &mut candidates).await?;
     // Not while writers are kept out already, by a controller that is gone.
     if still_in_time(context, limit).await?.is_zero() {
         beside::refresh_views(context, &candidates, limit).await?;
@@ -432,7 +433,7 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
         statements: last.len() - done.len(),
         beside: crate::beside::Outcome::default(),
     };
-    Ok(Candidate { name, names, source, destination, last, done, views, pair: None, crew: None, report })
+    Ok(Candidate { name, names, source: Arc::new(source), destination, last, done, views, pair: None, crew: None, report })
 }
 
 /// Prepared transactions and subscriptions of the source's own write without a session that could be ended.
@@ -554,7 +555,7 @@ pub async fn finish_by_hand(context: &Context, keep: bool) -> Result<u64, Error>
             candidates.push(candidate);
         }
     }
-    let touched = beside::touched(context, &mut candidates, keep).await?;
+    let (touched, _seats) = beside::touched(context, &mut candidates, keep).await?;
     if !keep {
         equal::prepare(context, &mut candidates).await?;
     }

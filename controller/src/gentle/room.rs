@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::finding::{Code, Finding, Severity};
 
-/// Sessions of a mapping beside those of its databases: two to look around, one to measure.
+/// Sessions of a mapping beside those of its databases: one to look around, one to measure, one to look after the others.
 const OF_A_MAPPING: usize = 3;
 
 /// The sessions on a source instance.

@@ -51,6 +51,14 @@ impl Watch {
     }
 }
 
+/// The tables of both sides without those that are `elsewhere`: in streams that nobody compares yet.
+pub fn without(source: &[Table], destination: &[Table], elsewhere: &HashSet<u32>) -> (Vec<Table>, Vec<Table>) {
+    let (left_out, source): (Vec<&Table>, Vec<&Table>) = source.iter().partition(|table| elsewhere.contains(&table.oid));
+    let names: HashSet<_> = left_out.iter().map(|table| (&table.schema, &table.name)).collect();
+    let destination = destination.iter().filter(|table| !names.contains(&(&table.schema, &table.name)));
+    (source.into_iter().cloned().collect(), destination.cloned().collect())
+}
+
 /// How the two sides' tables differ, in words, a few of them.
 pub fn differences(
     source: &[Table],
@@ -125,6 +133,16 @@ mod tests {
         assert!(told.iter().any(|d| d.contains("s.new is only on the source")));
         assert!(told.iter().any(|d| d.contains("s.left is on both sides")));
         assert!(told.iter().any(|d| d.contains("s.gone is no longer")));
+    }
+
+    #[test]
+    fn tables_of_streams_that_have_not_begun_are_not_compared() {
+        let source = [table("begun", "x integer"), Table { oid: 2, ..table("elsewhere", "x integer") }];
+        let destination = [table("begun", "x integer"), table("elsewhere", "x text"), table("extra", "")];
+        let (ours, theirs) = without(&source, &destination, &HashSet::from([2]));
+        let attached = HashMap::from([(("s".to_owned(), "begun".to_owned()), TableState::Ready)]);
+        let told = differences(&ours, &theirs, &attached, &HashSet::from([1]));
+        assert_eq!(told, ["table s.extra is only on the destination"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use tokio_postgres::{Client, Row};
 
@@ -42,7 +43,7 @@ pub struct Acl {
     /// The column's number, or 0 for the object itself.
     pub column: i32,
     /// How the object is called, where no class reads it: what initdb or an extension made.
-    pub foreign: Option<(ObjectName, Face)>,
+    pub foreign: Option<(Arc<ObjectName>, Face)>,
     /// The name of such an object's column.
     pub foreign_column: Option<String>,
     /// The object's owner, who is the grantor of what a superuser grants.
@@ -109,7 +110,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), E
             row.try_get::<_, Option<String>>("arguments")?.map(|arguments| format!("({arguments})")).unwrap_or_default();
         let target = if schema.is_empty() { ident(&name) } else { qualified(&schema, &name) };
         let face = Face::new(keyword, format!("{target}{arguments}"));
-        let name = ObjectName { class, schema, parent: String::new(), name: format!("{name}{arguments}") };
+        let name = Arc::new(ObjectName { class, schema, parent: String::new(), name: format!("{name}{arguments}") });
         acls.push(Acl {
             on: ObjectId::new(CatalogTable(row.try_get("catalog")?), row.try_get("oid")?),
             column: row.try_get("column_number")?,
@@ -242,7 +243,7 @@ pub(crate) fn statements(context: &Context<'_>, drafts: &mut Vec<Draft>) {
 }
 
 /// Makes the statements for what initdb or an extension made.
-fn foreign(acl: &Acl, name: &ObjectName, face: &Face, numbers: &mut HashMap<ObjectId, u32>, drafts: &mut Vec<Draft>) {
+fn foreign(acl: &Acl, name: &Arc<ObjectName>, face: &Face, numbers: &mut HashMap<ObjectId, u32>, drafts: &mut Vec<Draft>) {
     let columns = acl.foreign_column.as_ref().map(|column| format!(" ({})", ident(column))).unwrap_or_default();
     for (grantor, sql) in difference(&acl.base, &acl.grants, &acl.owner, &columns, &face.to_string()) {
         let draft = Draft {

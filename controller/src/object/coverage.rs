@@ -11,8 +11,8 @@ const HEAD: &str = "\
 This table is made from the source (`object/class/`); a test fails when it is stale, and `UPDATE_DOCS=1 cargo test -p pg-migrator
 coverage` writes it anew. \"Sources\" are the versions that have such objects, and those that brought more of the class. \"Fixtures\" are files in
 `tests/fixtures` with the oddest objects of the class that the server lets be; a number in a file's name is the oldest version that can load it.
-`tests/tests/schema_dump.rs` carries all of them from 15 and 17, `plan_in_psql.rs` from 10 and 13, and compares what `pg_dump` says of both sides;
-`labels.rs` does so from 10 and 15 with a security label on every object that may have one.
+`tests/tests/schema_dump.rs` carries all of them from 10, 13, 15 and 17, and compares what `pg_dump` says of both sides and of what psql makes of
+the plan; `labels.rs` does so with a security label on every object that may have one.
 
 Objects that an extension made come with the extension, and their changed privileges are carried over; like `pg_dump`, not labels and comments
 that were put on them later. What is made after the rows, or only at the cutover, `pg-migrator plan` shows section by section. What version 18
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_tests_that_the_page_names_are_there() {
-        let names = ["schema_dump", "plan_in_psql", "labels"].into_iter().chain(INSTANCE.iter().map(|kind| kind.test));
+        let names = ["schema_dump", "labels"].into_iter().chain(INSTANCE.iter().map(|kind| kind.test));
         for name in names {
             assert!(root().join(format!("tests/tests/{name}.rs")).exists(), "{name}");
         }

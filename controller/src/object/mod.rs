@@ -32,6 +32,7 @@ mod words;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::pin;
+use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 use tokio_postgres::{Client, Row};
@@ -140,8 +141,8 @@ pub struct Object {
     pub id: ObjectId,
     /// The object whose definition may contain this one, or without which it makes no sense: a constraint's table.
     pub parent: Option<ObjectId>,
-    /// Its name, equal on both sides.
-    pub name: ObjectName,
+    /// Its name, equal on both sides; shared with what is planned about it.
+    pub name: Arc<ObjectName>,
     /// How statements call it.
     pub face: Face,
     /// Its owner, for objects that have one of their own.

@@ -1,6 +1,7 @@
 //! A statement before it has its place: what it needs, and which part of an object it makes.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use secrecy::SecretString;
 
@@ -73,7 +74,7 @@ pub struct Draft {
     /// The object it belongs to.
     pub id: ObjectId,
     /// The object's name.
-    pub name: ObjectName,
+    pub name: Arc<ObjectName>,
     /// Which part it makes.
     pub part: Part,
     /// The earliest section; what it depends on may move it to a later one.
@@ -96,7 +97,9 @@ pub struct Draft {
 
 impl Draft {
     /// The statement that makes an object.
-    pub fn create(object: &Object, section: Section, sql: String) -> Self {
+    pub fn create(object: &Object, section: Section, mut sql: String) -> Self {
+        // There may be very many of them, and they stay for the whole migration.
+        sql.shrink_to_fit();
         Self {
             id: object.id,
             name: object.name.clone(),
@@ -140,7 +143,8 @@ impl Draft {
 
     /// Done when this query gives true.
     #[must_use]
-    pub fn done_when(mut self, query: String) -> Self {
+    pub fn done_when(mut self, mut query: String) -> Self {
+        query.shrink_to_fit();
         self.done_when = Some(query);
         self
     }

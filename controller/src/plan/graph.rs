@@ -26,14 +26,14 @@ impl Graph {
         let rank: HashMap<&str, usize> = CLASSES.iter().enumerate().map(|(rank, class)| (class.name, rank)).collect();
         let rank = |draft: &Draft| rank.get(draft.name.class).copied().unwrap_or(usize::MAX);
         drafts.sort_by(|a, b| (rank(a), &a.name, a.part, a.id).cmp(&(rank(b), &b.name, b.part, b.id)));
-        let mut parts: HashMap<(ObjectId, Part), Vec<usize>> = HashMap::with_capacity(drafts.len());
         let mut nodes = HashMap::with_capacity(drafts.len());
         for (node, draft) in drafts.iter().enumerate() {
-            parts.entry((draft.id, draft.part)).or_default().push(node);
             if draft.part == Part::Create {
                 nodes.entry(draft.id).or_insert(node);
             }
         }
+        let mut by_part: Vec<usize> = (0..drafts.len()).collect();
+        by_part.sort_by_key(|&node| (drafts[node].id, drafts[node].part));
         let mut graph = Self { needs: vec![Vec::new(); drafts.len()], own: Vec::new(), drafts, nodes };
         for node in 0..graph.drafts.len() {
             let draft = &graph.drafts[node];
@@ -42,11 +42,14 @@ impl Graph {
                 needs.extend(graph.find(catalog, draft.id));
             }
             for need in &draft.needs {
-                match parts.get(&(need.id, need.part)) {
-                    Some(found) => needs.extend(found),
+                let key = |&node: &usize| (graph.drafts[node].id, graph.drafts[node].part);
+                let first = by_part.partition_point(|node| key(node) < (need.id, need.part));
+                let found = by_part[first..].iter().copied().take_while(|node| key(node) == (need.id, need.part));
+                let before = needs.len();
+                needs.extend(found);
+                if needs.len() == before && need.part == Part::Create {
                     // Not made by itself: then by what contains it.
-                    None if need.part == Part::Create => needs.extend(graph.find(catalog, need.id)),
-                    None => {}
+                    needs.extend(graph.find(catalog, need.id));
                 }
             }
             needs.sort_unstable();
@@ -96,6 +99,11 @@ impl Graph {
             id = container.or_else(|| catalog.object(id)?.parent)?;
         }
         None
+    }
+
+    /// The drafts alone: of very many, the dependencies take as much memory again.
+    pub fn into_drafts(self) -> Vec<Draft> {
+        self.drafts
     }
 
     /// The draft at a node, unless it only passes dependencies on.
@@ -258,8 +266,12 @@ fn type_shells(graph: &Graph) -> HashMap<ObjectId, usize> {
 }
 
 /// Whether a dependency says anything about the order. A partition's index does not wait for its parent's (it is attached
-/// later), and a sequence does not wait for the table whose column owns it (the table's default needs the sequence).
+/// later), a sequence does not wait for the table whose column owns it (the table's default needs the sequence), and what an inherited
+/// check needs, the parent's check waits for.
 fn orders(catalog: &Catalog, edge: &Edge) -> bool {
+    if edge.from.catalog == CatalogTable::CONSTRAINT && is_inherited_check(catalog, edge.from) {
+        return false;
+    }
     match edge.kind {
         EdgeKind::Partition => false,
         EdgeKind::Auto | EdgeKind::Internal => {
@@ -269,6 +281,11 @@ fn orders(catalog: &Catalog, edge: &Edge) -> bool {
         }
         EdgeKind::Normal | EdgeKind::Extension | EdgeKind::AutoExtension => true,
     }
+}
+
+fn is_inherited_check(catalog: &Catalog, id: ObjectId) -> bool {
+    let checks = catalog.object(id).and_then(|object| catalog.checks.get(&object.parent?));
+    checks.is_some_and(|checks| checks.iter().any(|check| check.id == id && check.comes_with_parent()))
 }
 
 /// Tarjan's strongly connected components with its own stack: a chain of views may be longer than a thread's stack is deep.

@@ -20,7 +20,7 @@ pub(super) fn statements(graph: Graph) -> Vec<Statement> {
             after.into_boxed_slice()
         })
         .collect();
-    let mut drafts: Vec<Option<_>> = graph.drafts.into_iter().map(Some).collect();
+    let mut drafts: Vec<Option<_>> = graph.into_drafts().into_iter().map(Some).collect();
     order
         .into_iter()
         .zip(after)

@@ -1,7 +1,7 @@
 //! Loops between objects, each opened by a small repair with a name:
 //!
 //! - `default apart`: a table's default (or check) uses a function that uses the table: the default is set after both exist.
-//!   The same for a domain's check.
+//!   The same for a domain's check, and for a partition's, which is there before it is attached.
 //! - `type shell`: a type needs its input and output functions (a range its canonical function), which need the type: a mere name
 //!   comes first.
 //! - `view shell`: a view uses a function that uses the view: the view gets its columns first and its query later.

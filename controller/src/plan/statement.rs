@@ -1,5 +1,7 @@
 //! One statement of a plan, as data: `pg-migrator plan` prints it, `run` executes it.
 
+use std::sync::Arc;
+
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
@@ -67,7 +69,7 @@ pub struct Statement {
     #[serde(skip)]
     pub secret: Option<SecretString>,
     /// What it makes or alters.
-    pub object: ObjectName,
+    pub object: Arc<ObjectName>,
     /// Which part of the object it makes.
     #[serde(skip)]
     pub part: Part,

@@ -88,7 +88,7 @@ fn add(
     catalog.push(Object {
         id,
         parent: None,
-        name: ObjectName { class, schema: "s".into(), parent: String::new(), name: name.into() },
+        name: ObjectName { class, schema: "s".into(), parent: String::new(), name: name.into() }.into(),
         face: Face::new("TABLE", name.into()),
         owner: None,
         table: None,

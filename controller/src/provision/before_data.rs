@@ -169,7 +169,7 @@ mod tests {
         Statement {
             sql: String::new(),
             secret: None,
-            object: ObjectName { class, schema: String::new(), parent: String::new(), name: String::new() },
+            object: ObjectName { class, schema: String::new(), parent: String::new(), name: String::new() }.into(),
             part: Part::Create,
             section: Section::BeforeData,
             table: None,

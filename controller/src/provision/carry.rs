@@ -304,7 +304,7 @@ pub async fn at_cutover(source: &Client, destination: &Client, name: &str) -> Re
         .map(|(sql, undo)| Statement {
             sql,
             secret: None,
-            object: ObjectName { class: "database", schema: String::new(), parent: String::new(), name: name.to_owned() },
+            object: ObjectName { class: "database", schema: String::new(), parent: String::new(), name: name.to_owned() }.into(),
             part: Part::Cutover,
             section: Section::AtCutover,
             table: None,

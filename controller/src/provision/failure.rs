@@ -289,7 +289,7 @@ mod tests {
         Statement {
             sql: format!("{part:?} {name}"),
             secret: None,
-            object: ObjectName { class: "view", schema: "s".into(), parent: String::new(), name: name.into() },
+            object: ObjectName { class: "view", schema: "s".into(), parent: String::new(), name: name.into() }.into(),
             part,
             section,
             table: None,

@@ -18,6 +18,8 @@ pub enum Signal {
     },
     /// No further table will come.
     CopyOver,
+    /// A stream has begun.
+    StreamRuns,
 }
 
 /// Building an index of a table below this size takes no longer than a few round trips.
@@ -34,7 +36,7 @@ pub struct Work {
     /// Statements, in this order.
     pub statements: Vec<usize>,
     kind: Kind,
-    /// How many other sessions' cores this work may use, since nothing else will.
+    /// How many other cores this work may use, since nothing else does, or will when what runs beside it is done.
     pub helpers: usize,
 }
 
@@ -72,6 +74,8 @@ pub struct Queue {
     waiting: usize,
     running: Vec<Kind>,
     batches: bool,
+    /// So many of those that may touch anything share a transaction: one, where a stream may be writing to what they touch.
+    global_batch: usize,
     copy_over: bool,
     /// How many statements of each table are not finished.
     open: HashMap<u32, usize>,
@@ -105,6 +109,7 @@ impl Queue {
             waiting: 0,
             running: Vec::new(),
             batches,
+            global_batch: if batches { BATCH } else { 1 },
             copy_over: false,
             open: HashMap::new(),
             whole: Vec::new(),
@@ -182,6 +187,10 @@ impl Queue {
             Signal::CopyOver => {
                 self.copy_over = true;
                 std::mem::take(&mut self.after_copy)
+            }
+            Signal::StreamRuns => {
+                self.global_batch = 1;
+                return;
             }
         };
         for i in freed {
@@ -268,9 +277,8 @@ impl Queue {
         } else if self.global.is_empty() || (self.batches && self.global_runs) {
             return self.take_early();
         } else {
-            let count = if self.batches { BATCH } else { 1 };
             let mut batch = Vec::new();
-            while batch.len() < count
+            while batch.len() < self.global_batch
                 && let Some(i) = self.global.pop_first()
             {
                 batch.push(i);
@@ -283,9 +291,19 @@ impl Queue {
         }
         self.waiting -= statements.len();
         self.running.push(kind);
-        let nothing_else = kind == Kind::Heavy && self.copy_over && self.heavy.is_empty() && self.waiting == 0;
-        let helpers = if nothing_else { workers.saturating_sub(self.running.len()) } else { 0 };
+        let helpers = if kind == Kind::Heavy { self.helpers(workers) } else { 0 };
         Some(Work { statements, kind, helpers })
+    }
+
+    /// How many processes may help the build that was just taken. The last ones run side by side, and one of them takes longer than the
+    /// others: without help it would have one core to itself, and leave the others idle, for the difference.
+    fn helpers(&self, workers: usize) -> usize {
+        let all_copied = self.copy_over || self.by_table.is_empty();
+        let at_once = self.running.len() + self.heavy.len();
+        if !all_copied || !self.early.is_empty() || at_once > workers {
+            return 0;
+        }
+        workers.div_ceil(at_once).min(workers.saturating_sub(1))
     }
 
     /// Whether something early takes longer than anything else that is to be done now.
@@ -353,7 +371,7 @@ mod tests {
         Statement {
             sql: "CREATE INDEX".into(),
             secret: None,
-            object: ObjectName { class: "index", schema: String::new(), parent: String::new(), name: String::new() },
+            object: ObjectName { class: "index", schema: String::new(), parent: String::new(), name: String::new() }.into(),
             part: Part::Create,
             section: Section::AfterData,
             table,
@@ -445,15 +463,53 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_build_gets_help() {
-        let statements = [statement(Some(1), &[]), statement(Some(2), &[])];
+    fn beside_a_stream_nothing_shares_a_transaction_that_may_touch_its_tables() {
+        let mut statements: Vec<Statement> = (0..3).map(|_| statement(None, &[])).collect();
+        statements.extend([statement(Some(1), &[]), statement(Some(2), &[])]);
         let mut queue = queue(&statements);
-        queue.note(&copied(1, LARGE));
-        queue.note(&copied(2, 2 * LARGE));
-        let first = queue.take(4).expect("its table is there");
-        assert_eq!(first.helpers, 0, "another table may come");
+        queue.note(&Signal::StreamRuns);
+        queue.note(&copied(1, 10));
+        queue.note(&copied(2, 10));
         queue.note(&Signal::CopyOver);
-        assert_eq!(queue.take(4).expect("its table is there").helpers, 2, "four, less two that run");
+        let tables = queue.take(4).expect("their stream has not begun");
+        assert_eq!(tables.statements, [3, 4]);
+        for one in 0..3 {
+            let work = queue.take(4).expect("the copy is over");
+            assert_eq!(work.statements, [one]);
+            assert_eq!(queue.take(4), None, "one at a time, so that they do not collide");
+            queue.finish(&work);
+        }
+    }
+
+    #[test]
+    fn only_the_last_builds_get_help() {
+        let statements: Vec<Statement> = (0..5).map(|table| statement(Some(table), &[])).collect();
+        let mut queue = queue(&statements);
+        for table in 0..4 {
+            queue.note(&copied(table, LARGE));
+        }
+        let helpers = |queue: &mut Queue, workers| {
+            let work = queue.take(workers)?;
+            queue.finish(&work);
+            Some(work.helpers)
+        };
+        assert_eq!(helpers(&mut queue, 4), Some(0), "another table may come");
+        queue.note(&copied(4, LARGE));
+        assert_eq!(helpers(&mut queue, 3), Some(0), "one of four has to wait for a session");
+        assert_eq!(helpers(&mut queue, 3), Some(1), "three side by side");
+        let first = queue.take(2).expect("one of the last two");
+        assert_eq!((first.helpers, helpers(&mut queue, 2)), (1, Some(1)), "one is over before the other");
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn the_very_last_build_gets_all_cores_and_one_core_helps_nobody() {
+        for (workers, helpers) in [(1, 0), (2, 1), (8, 7)] {
+            let statements = [statement(Some(1), &[])];
+            let mut queue = queue(&statements);
+            queue.note(&copied(1, LARGE));
+            assert_eq!(queue.take(workers).map(|work| work.helpers), Some(helpers));
+        }
     }
 
     /// A key of table 1, its validation, and an index of each of two tables.

@@ -200,6 +200,7 @@ async fn execute(destination: &Endpoint, scratch: &str, plan: &Plan) -> Result<(
             permits: &permits,
             workers: 1,
             early: &[],
+            batches: section == Section::AfterData,
         };
         schema::build(build, &mut signalled, &mut failures, |_| {}).await?;
     }

@@ -196,6 +196,8 @@ pub struct Build<'a> {
     pub workers: usize,
     /// Foreign keys of a later section that may be made beside this one. One that fails now is left to its section.
     pub early: &'a [usize],
+    /// Whether small statements may share a transaction, and so hold locks on many tables: not while streams write to them.
+    pub batches: bool,
 }
 
 /// What is told of a build while it runs.
@@ -218,7 +220,7 @@ pub enum Told {
 /// gets every permit that nobody else wants. Who holds one waits for nothing but his statement; help for a last, long build is taken
 /// only where it need not be waited for. So there is no circle in which each waits for what another one holds.
 pub async fn build(
-    Build { destination, database, statements, section, permits, workers, early }: Build<'_>,
+    Build { destination, database, statements, section, permits, workers, early, batches }: Build<'_>,
     signals: &mut mpsc::UnboundedReceiver<Signal>,
     failures: &mut Failures,
     mut tell: impl FnMut(Told),
@@ -227,8 +229,6 @@ pub async fn build(
     let finished = already_done(&first, database, statements).await?;
     let selected: Vec<usize> = (0..statements.len()).filter(|i| statements[*i].section == section).collect();
     tell(Told::Done(selected.iter().filter(|i| finished.contains(i)).count()));
-    // While the stream runs nothing may hold locks on many tables.
-    let batches = section == Section::AfterData;
     let mut queue = Queue::new(statements, selected, &finished, batches).with_early(statements, early, &finished);
     let mut damaged: HashSet<u32> = HashSet::new();
     let mut idle = vec![first];
@@ -236,6 +236,7 @@ pub async fn build(
     let own = |work: &Work| work.statements.iter().filter(|i| statements[**i].section == section).count();
     // The place in the line for a permit is kept while other things happen.
     let mut turn = None;
+    let mut hears = true;
     loop {
         for table in queue.take_whole() {
             tell(if damaged.contains(&table) { Told::Damaged(table) } else { Told::Whole(table) });
@@ -276,10 +277,12 @@ pub async fn build(
                 };
                 let mut held = vec![permit];
                 held.extend((0..work.helpers).map_while(|_| Arc::clone(permits).try_acquire_owned().ok()));
+                // One needs no permit: it takes what the others leave.
+                let helpers = (held.len() - 1).max(work.helpers.min(1));
                 tasks.spawn(
                     async move {
                         let begun = Instant::now();
-                        let outcomes = execute(&session, &sql, held.len() - 1).await;
+                        let outcomes = execute(&session, &sql, helpers).await;
                         drop(held);
                         (session, work, begun, outcomes)
                     }
@@ -316,7 +319,8 @@ pub async fn build(
                     idle.push(session);
                 }
             }
-            signal = signals.recv(), if !queue.is_copy_over() => {
+            signal = signals.recv(), if hears => {
+                hears = signal.is_some();
                 queue.note(&signal.unwrap_or(Signal::CopyOver));
                 // A table with all its statements, or many tables at once, make one batch.
                 while let Ok(signal) = signals.try_recv() {

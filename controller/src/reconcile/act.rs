@@ -444,6 +444,7 @@ impl Database {
             // Whoever has something copied anew may have changed the schema before: what is missing is told by the source as it is now.
             self.plan = None;
             self.finished = false;
+            self.only_looked = false;
             self.watcher = Watcher::default();
         }
         Ok(())
@@ -470,8 +471,6 @@ pub async fn read_plan(
         .await
         .map_err(Error::doing(reading))?;
     let tables = table::read(transaction.client()).await.map_err(Error::doing(reading))?;
-    let catalog = object::introspect(transaction.client(), version, our_publications).await?;
-    transaction.commit().await.map_err(Error::doing(reading))?;
     let mut options = plan::Options { tablespaces: placement.relations.clone(), ..plan::Options::default() };
     let mut left_out = Vec::new();
     let with_inserts = publication::has_inserts(effects, database, policy);
@@ -493,9 +492,15 @@ pub async fn read_plan(
             Err(why) => left_out.push(publication::no_identity(database, table, &why)),
         }
     }
+    let inserts_only = publication::inserts_only(database, &inserts_only);
+    // Of very many tables it takes much memory.
+    drop(tables);
+    let catalog = object::introspect(transaction.client(), version, our_publications).await?;
+    transaction.commit().await.map_err(Error::doing(reading))?;
     let mut plan = plan::plan(&catalog, &options);
+    drop(catalog);
     plan.findings.extend(left_out);
-    plan.findings.extend(publication::inserts_only(database, &inserts_only));
+    plan.findings.extend(inserts_only);
     for finding in &mut plan.findings {
         finding.database.clear();
         finding.database.push_str(database);

@@ -24,6 +24,9 @@ const SHARE: u32 = 20;
 /// What failed is tried again after this long.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
+/// While nothing is to be copied, how things stand is looked at again after this long.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 type Copied = Result<(Record, Outcome), beside::Error>;
 
 /// What the loop knows of it.
@@ -34,6 +37,8 @@ pub(super) struct Keeper {
     due: Option<Instant>,
     /// What is to be copied anew.
     anew: Anew,
+    /// When the next look is due at what was copied before, while nothing is to be copied.
+    look_due: Option<Instant>,
 }
 
 /// What is to be copied anew.
@@ -43,6 +48,12 @@ struct Anew {
     tables: BTreeSet<String>,
     /// Whether all large objects are.
     objects: bool,
+}
+
+impl Anew {
+    fn is_anything(&self) -> bool {
+        self.objects || !self.tables.is_empty()
+    }
 }
 
 impl Keeper {
@@ -66,6 +77,30 @@ impl Database {
         let copying =
             async move { naming_lockers(&context, &name, |by| beside::Error::Locked { by }, copy(&context, &name, &anew)).await };
         self.beside.task.spawn(copying.in_current_span());
+    }
+
+    /// Looks at what was copied before, while nothing is to be copied for `hold`: a database that was ready before this controller was started is
+    /// so still, and needs no copy to be called so.
+    pub(super) async fn look_beside(&mut self, hold: &str) -> Result<(), Error> {
+        if !self.beside.task.is_empty() || self.beside.look_due.is_some_and(|due| Instant::now() < due) {
+            return Ok(());
+        }
+        self.source().await?;
+        self.destination().await?;
+        let (Some(source), Some(destination)) = (&self.source, &self.destination) else { return Ok(()) };
+        let Context { control, mapping, settings, .. } = &self.context;
+        let (record, mut troubles) = beside::standing(source, destination, control, mapping, &self.name).await?;
+        if self.beside.anew.is_anything() {
+            troubles.push("a fresh copy was asked for".to_owned());
+        }
+        let copied = troubles.is_empty();
+        if !copied {
+            troubles.push(format!("copying waits for {hold}"));
+        }
+        let standing = Beside { copied, troubles, detail: describe(&record, settings.copy_workers) };
+        self.context.board.database(&self.name, |view| view.beside = Some(standing));
+        self.beside.look_due = Some(Instant::now() + LOOK_EVERY);
+        Ok(())
     }
 
     /// Tells how the copy went.
@@ -102,7 +137,7 @@ impl Database {
         let findings = left.into_iter().map(|what| no_place(&self.name, what)).collect();
         board.set_findings(&self.name, "beside", findings);
         // What was ordered while this copy was under way is still to be done.
-        let ordered = self.beside.anew.objects || !self.beside.anew.tables.is_empty();
+        let ordered = self.beside.anew.is_anything();
         board.database(&self.name, |view| view.beside = (!ordered).then_some(standing));
         self.beside.due = (!ordered).then(|| Instant::now() + pause);
     }
@@ -119,6 +154,7 @@ impl Database {
         self.beside.anew.tables.extend(chosen);
         self.beside.anew.objects |= table.is_none();
         self.beside.due = None;
+        self.beside.look_due = None;
         self.context.board.database(&self.name, |view| view.beside = None);
         Ok(true)
     }

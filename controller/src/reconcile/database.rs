@@ -14,14 +14,13 @@ use crate::copy::{Table, pass};
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self};
 use crate::monitor::board::Phase;
-use crate::object;
 use crate::plan::Plan;
 use crate::postgres::{self, Session, retry};
 use crate::provision::{carry, label_provider, schema};
 use crate::stream::slot;
 use crate::stream::subscription;
 use crate::stream::{Names, publication, resync};
-use crate::verify;
+use crate::{beside, object, verify};
 
 /// A table that failed is tried again after this long.
 const TABLE_COOLS_FOR: Duration = Duration::from_secs(10);
@@ -82,6 +81,9 @@ pub enum Error {
     /// Taking a table out of its stream.
     #[error(transparent)]
     Resync(#[from] resync::Error),
+    /// What travels beside the stream.
+    #[error(transparent)]
+    Beside(#[from] beside::Error),
     /// Comparing both sides.
     #[error(transparent)]
     Verify(#[from] verify::Error),
@@ -115,6 +117,8 @@ pub struct Database {
     pub(super) published: bool,
     pub(super) built: bool,
     pub(super) finished: bool,
+    /// Whether `finished` was only looked for, since nothing may be begun.
+    pub(super) only_looked: bool,
     pub(super) in_step: bool,
     pub(super) statements_open: usize,
     pub(super) failed: HashMap<u32, Failed>,
@@ -188,6 +192,7 @@ impl Database {
             published: false,
             built: false,
             finished: false,
+            only_looked: false,
             in_step: false,
             statements_open: 0,
             failed: HashMap::new(),
@@ -235,13 +240,14 @@ impl Database {
         }
     }
 
-    fn fail(&mut self, error: &Error) {
+    pub(super) fn fail(&mut self, error: &Error) {
         self.source = None;
         self.destination = None;
         self.tables = None;
         // What a server has lost with its last moments is found out by looking again.
         self.built = false;
         self.finished = false;
+        self.only_looked = false;
         let since = *self.failing_since.get_or_insert_with(Instant::now);
         let severity = if since.elapsed() < FAILING_IS_AN_ERROR_AFTER { Severity::Warning } else { Severity::Error };
         self.context.board.database(&self.name, |view| view.checks.clear());
@@ -320,7 +326,7 @@ impl Database {
             }
             Step::Build => {
                 self.context.board.set_phase(&self.name, Phase::Building);
-                self.build_rest(&picture.attached).await?;
+                self.build_rest(&picture).await?;
             }
             Step::Enable(streams) => {
                 for stream in streams {
@@ -337,7 +343,7 @@ impl Database {
             }
             Step::Watch => {
                 // Each has its subscription: else there would be something to do.
-                let subscriptions: Vec<u32> = picture.subscriptions.iter().flatten().map(|s| s.oid).collect();
+                let subscriptions: Vec<Option<u32>> = picture.subscriptions.iter().map(|s| s.map(|s| s.oid)).collect();
                 self.watch(&subscriptions, picture.to_copy.len()).await?;
             }
         }
@@ -369,7 +375,7 @@ impl Database {
 
     /// Looks after the stream, tick by tick, until there is something else to decide. So many tables are still to be copied,
     /// when what holds them back is over.
-    async fn watch(&mut self, subscriptions: &[u32], uncopied: usize) -> Result<(), Error> {
+    async fn watch(&mut self, subscriptions: &[Option<u32>], uncopied: usize) -> Result<(), Error> {
         let context = self.context.clone();
         let names = self.names.clone();
         // A stream that has just begun, without a backlog, is in step within a moment.
@@ -393,10 +399,24 @@ impl Database {
             let outcome = self.watcher.tick(&stream, open).await.map_err(Error::doing("watching the stream"))?;
             self.in_step = self.watcher.in_step();
             let paused = *self.mode.borrow() == Mode::Paused;
-            let alone = paused || self.watcher.leaves_alone() || context.holds.borrow().of(&self.name).is_some();
-            if self.in_step && self.finished && !alone {
-                self.keep_beside();
-                self.keep_proving().await?;
+            let kept_back = context.holds.borrow().of(&self.name).map(str::to_owned);
+            let kept_back = kept_back.or_else(|| paused.then(|| "migrator.resume".to_owned()));
+            if self.in_step && !self.finished && paused && uncopied == 0 && !self.only_looked {
+                self.only_looked = true;
+                self.look_whether_finished().await?;
+            }
+            if self.only_looked && !paused {
+                self.only_looked = false;
+                self.finished = false;
+            }
+            if self.in_step && self.finished && !self.watcher.leaves_alone() {
+                match &kept_back {
+                    None => self.keep_beside(),
+                    Some(hold) => self.look_beside(hold).await?,
+                }
+                if kept_back.is_none() || !self.prover.has_compared() {
+                    self.keep_proving().await?;
+                }
             }
             if uncopied > 0 && hold.is_none() && !paused {
                 return Ok(());

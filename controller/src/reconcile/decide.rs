@@ -155,15 +155,24 @@ fn numbers(o: &Observed, holds: impl Fn(&Stream) -> bool) -> Vec<usize> {
     o.streams.iter().enumerate().filter(|(_, s)| holds(s)).map(|(i, _)| i).collect()
 }
 
+/// Why a stream that has begun can't go on with its slot; none if it can. `is_ours`: whether the ledger names that slot.
+pub fn unusable(stream: usize, slot: &Slot, is_ours: bool) -> Option<Refusal> {
+    match slot {
+        Slot::Present { .. } => None,
+        Slot::Foreign => Some(Refusal::SlotExists(stream)),
+        Slot::Lost => Some(Refusal::SlotLost(stream)),
+        Slot::Missing if is_ours => Some(Refusal::SlotGone(stream)),
+        Slot::Missing => Some(Refusal::SlotDropped(stream)),
+    }
+}
+
 /// What is to be done before every stream has its slot and its subscription; nothing once they have.
 fn connect(o: &Observed) -> Option<Step> {
     for (i, stream) in o.streams.iter().enumerate() {
         let refusal = match (stream.subscription, &stream.slot) {
             // The tables hold rows, and by now perhaps some that are nowhere else.
             (None, _) if stream.was_subscribed => Refusal::SubscriptionGone(i),
-            (None, _) | (Some(_), Slot::Present { .. }) => continue,
-            (Some(_), Slot::Foreign) => Refusal::SlotExists(i),
-            (Some(_), Slot::Lost) => Refusal::SlotLost(i),
+            (None, _) => continue,
             // Nothing was copied that a new slot could leave without changes: so it is after a resync of the whole database.
             (Some(enabled), Slot::Missing) if stream.slot_is_ours && stream.attached == 0 => {
                 return Some(match (enabled, o.paused) {
@@ -172,8 +181,10 @@ fn connect(o: &Observed) -> Option<Step> {
                     (false, false) => Step::CreateSlot(i),
                 });
             }
-            (Some(_), Slot::Missing) if stream.slot_is_ours => Refusal::SlotGone(i),
-            (Some(_), Slot::Missing) => Refusal::SlotDropped(i),
+            (Some(_), slot) => match unusable(i, slot, stream.slot_is_ours) {
+                Some(refusal) => refusal,
+                None => continue,
+            },
         };
         return Some(Step::Refuse(refusal));
     }

@@ -39,6 +39,7 @@ impl Database {
         let standing = (0..self.names.len()).filter(|stream| picture.subscriptions[*stream].is_some_and(|s| !s.enabled));
         let mut waiting = Waiting::new(standing, picture.stream_of.iter().map(|(table, stream)| (*table, *stream)));
         let names = self.names.clone();
+        let none_runs = !picture.a_stream_runs();
         let subscriptions: HashMap<u32, u32> =
             picture.to_copy.iter().filter_map(|(t, stream)| Some((t.oid, subscription_of(*stream)?))).collect();
         let to_copy: Vec<Table> = picture.to_copy.into_iter().map(|(table, _)| table).collect();
@@ -82,6 +83,7 @@ impl Database {
         let mut without_standby = None;
         let (events, mut happened) = mpsc::unbounded_channel();
         let (signals, mut signalled) = mpsc::unbounded_channel();
+        let (begun, told_of_begun) = mpsc::unbounded_channel();
         for &(table, bytes) in &picture.attached {
             // The receiver lives until the end of this function.
             let _ = signals.send(schema::Signal::TableCopied { table, bytes });
@@ -131,8 +133,15 @@ impl Database {
                 let is_run = *mode.borrow_and_update() == Mode::Run;
                 stop.send_replace(!is_run || holds.borrow_and_update().of(&name).is_some());
                 if is_run && streams_begun.is_ok() {
-                    let ready: Vec<&Names> = waiting.take_ready().into_iter().map(|stream| &names[stream]).collect();
-                    streams_begun = begin(&context, &name, &ready).await;
+                    let ready = waiting.take_ready();
+                    streams_begun = begin(&context, &name, ready.iter().map(|stream| &names[*stream]).collect()).await;
+                    if !ready.is_empty() && streams_begun.is_ok() {
+                        // The receivers live until the end of this function.
+                        let _ = signals.send(schema::Signal::StreamRuns);
+                        for stream in ready {
+                            let _ = begun.send(stream);
+                        }
+                    }
                 }
             }
             streams_begun
@@ -149,13 +158,18 @@ impl Database {
         };
         let early: Vec<usize> =
             (0..plan.statements.len()).filter(|i| shows_one_state(&plan.statements[*i], &settings.subscriptions)).collect();
-        let what = schema::Build { early: &early, ..self.all_of(&plan, Section::AfterData) };
+        let what = schema::Build { early: &early, batches: none_runs, ..self.all_of(&plan, Section::AfterData) };
         let building = schema::build(what, &mut signalled, &mut failures, tell);
         let working = async { tokio::join!(copying, handling, building) };
+        let mut second = self.second();
+        let subscribed: Vec<Option<u32>> = picture.subscriptions.iter().map(|s| s.map(|s| s.oid)).collect();
         let (copied, streams_begun, built) = tokio::select! {
             ended = working => ended,
             () = super::stall::tell(&context, &name, settings.standby.as_ref().map(|s| &s.endpoint)) => unreachable!("it is told for ever"),
+            () = second.watch_begun(&subscribed, told_of_begun) => unreachable!("they are watched for ever"),
         };
+        // It goes on from what is known of them.
+        self.riddles.extend(second.riddles);
         board.set_waiting(&name, None);
         self.source = observer;
         for (oid, finding) in failed {
@@ -203,11 +217,12 @@ impl Database {
         seats
     }
 
-    pub(super) async fn build_rest(&mut self, attached: &[(u32, i64)]) -> Result<(), Error> {
+    pub(super) async fn build_rest(&mut self, picture: &Picture) -> Result<(), Error> {
         let plan = self.plan().await?;
         self.count_from_before_data(&plan);
         let mut failures = self.missing(&plan).await?;
-        let findings = self.build_section(&plan, Section::AfterData, attached, &mut failures).await?;
+        let what = schema::Build { batches: !picture.a_stream_runs(), ..self.all_of(&plan, Section::AfterData) };
+        let findings = self.build(what, &picture.attached, &mut failures).await?;
         self.context.board.set_findings(&self.name, "build", findings);
         self.built = true;
         Ok(())
@@ -223,6 +238,7 @@ impl Database {
             permits: build_permits,
             workers: settings.index_workers,
             early: &[],
+            batches: false,
         }
     }
 
@@ -232,11 +248,10 @@ impl Database {
         self.context.board.database(&self.name, |view| view.statements_done = before);
     }
 
-    /// Executes one section for tables whose rows are there already, each with its bytes.
-    async fn build_section(
+    /// Executes what there is of a section for tables whose rows are there already, each with its bytes.
+    async fn build(
         &self,
-        plan: &Plan,
-        section: Section,
+        what: schema::Build<'_>,
         copied: &[(u32, i64)],
         failures: &mut Failures,
     ) -> Result<Vec<Finding>, Error> {
@@ -251,8 +266,26 @@ impl Database {
                 self.context.board.database(&self.name, |view| view.statements_done += n);
             }
         };
-        schema::build(self.all_of(plan, section), &mut signalled, failures, tell).await?;
-        Ok(failures.findings(&self.name, &plan.statements, section))
+        schema::build(what, &mut signalled, failures, tell).await?;
+        Ok(failures.findings(&self.name, what.statements, what.section))
+    }
+
+    /// Whether everything is built, while nothing is to be begun: then there is nothing to finish.
+    pub(super) async fn look_whether_finished(&mut self) -> Result<(), Error> {
+        let plan = self.plan().await?;
+        let name = self.name.clone();
+        let missing = self.missing(&plan).await?.count(&plan.statements, Section::BeforeData) + usize::from(self.unsettled);
+        let done = schema::already_done(self.destination().await?, &name, &plan.statements).await?;
+        // Of the others the destination can't be asked: they are executed again whenever the rest is.
+        let is_open = |(i, statement): (usize, &Statement)| {
+            matches!(statement.section, Section::AfterData | Section::AfterStreaming)
+                && statement.done_when.is_some()
+                && !done.contains(&i)
+        };
+        let open = plan.statements.iter().enumerate().filter(|(i, s)| is_open((*i, s))).count();
+        self.statements_open = open + missing;
+        self.finished = self.statements_open == 0;
+        Ok(())
     }
 
     pub(super) async fn finish(&mut self) -> Result<(), Error> {
@@ -263,9 +296,9 @@ impl Database {
         self.count_from_before_data(&plan);
         let copied: Vec<(u32, i64)> = plan.statements.iter().filter_map(|s| s.table).map(|table| (table, 0)).collect();
         // What comes after the data once more: what failed, and what a destination that crashed has lost of it.
-        let mut findings = self.build_section(&plan, Section::AfterData, &copied, &mut failures).await?;
+        let mut findings = self.build(self.all_of(&plan, Section::AfterData), &copied, &mut failures).await?;
         board.set_findings(&self.name, "build", findings.clone());
-        let last = self.build_section(&plan, Section::AfterStreaming, &copied, &mut failures).await?;
+        let last = self.build(self.all_of(&plan, Section::AfterStreaming), &copied, &mut failures).await?;
         self.source().await?;
         self.destination().await?;
         if let (Some(source), Some(destination)) = (&self.source, &self.destination) {
@@ -365,7 +398,7 @@ fn shows_one_state(statement: &Statement, subscriptions: &HashMap<u32, u32>) -> 
 }
 
 /// Starts streams while tables of others are still being copied.
-async fn begin(context: &Context, database: &str, streams: &[&Names]) -> Result<(), Error> {
+async fn begin(context: &Context, database: &str, streams: Vec<&Names>) -> Result<(), Error> {
     for names in streams {
         let session = schema::session(&context.destination, database).await?;
         subscription::enable(&session, names).await?;
@@ -452,7 +485,7 @@ mod tests {
         let statement = |between| Statement {
             sql: String::new(),
             secret: None,
-            object: ObjectName { class: "constraint", schema: String::new(), parent: String::new(), name: String::new() },
+            object: ObjectName { class: "constraint", schema: String::new(), parent: String::new(), name: String::new() }.into(),
             part: Part::Create,
             section: Section::AfterStreaming,
             table: None,

@@ -117,6 +117,8 @@ impl Database {
         let names = self.names[stream].clone();
         let Some((mut destination, found)) = self.stop(&names).await? else { return Ok(()) };
         let context = self.context.clone();
+        // It opens one of its own instead.
+        self.source = None;
         let conflict = match conflict::find(&context.source, &context.destination, &self.name, &names, found.oid).await {
             Ok(Some(conflict)) => conflict,
             // As text it can be applied.

@@ -8,7 +8,7 @@
 //!   [`act`] and `fill` carry it out.
 //! - `beside` keeps what the stream does not carry; `prove` compares the tables of which it may not have carried everything; `missing`
 //!   finds rows that it met and the destination lacks; `isolate` takes a table that a stream fails at out of it.
-//! - `early` knows which streams may begin while tables of others are still being copied.
+//! - `early` knows which streams may begin while tables of others are still being copied, and `begun` looks after those that have.
 //! - [`mod@watch`] looks after a database that streams: lag, facts of readiness, sequences, drift.
 //! - `keeper` keeps the source's load and its WAL within the limits that were set.
 //! - [`request`] reads what operators asked for, and answers; [`lock`] tells whether another controller has taken a mapping over.
@@ -30,6 +30,7 @@ use lock::Lock;
 
 pub mod act;
 pub mod admission;
+mod begun;
 mod beside;
 pub mod database;
 pub mod decide;

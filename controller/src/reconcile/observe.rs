@@ -32,6 +32,13 @@ pub(super) struct Picture {
     pub(super) stream_of: HashMap<u32, usize>,
 }
 
+impl Picture {
+    /// Whether one of the streams runs already.
+    pub fn a_stream_runs(&self) -> bool {
+        self.subscriptions.iter().flatten().any(|subscription| subscription.enabled)
+    }
+}
+
 /// The tables attached to each stream, by schema and name.
 type States = Vec<HashMap<(String, String), TableState>>;
 

@@ -39,6 +39,13 @@ impl Prover {
     }
 }
 
+impl Prover {
+    /// Whether a comparison has come to its end, or none was needed.
+    pub fn has_compared(&self) -> bool {
+        self.due.is_some()
+    }
+}
+
 impl Database {
     /// Begins a comparison when one is due, and there is something to compare.
     pub(super) async fn keep_proving(&mut self) -> Result<(), Error> {

@@ -68,8 +68,8 @@ pub struct Stream<'a> {
     pub database: &'a str,
     /// The names of its streams.
     pub names: &'a [Names],
-    /// OIDs of their subscriptions.
-    pub subscriptions: &'a [u32],
+    /// OIDs of their subscriptions; none for a stream that has not begun.
+    pub subscriptions: &'a [Option<u32>],
     /// Session on the source's database.
     pub source: &'a Session,
     /// Session on the destination's database.
@@ -110,7 +110,8 @@ struct Worker {
 
 /// By place in `subscriptions`: how many updates and deletes were of rows that are not there.
 pub async fn missing(destination: &Client, subscriptions: &[u32]) -> Result<Vec<(usize, i64)>, tokio_postgres::Error> {
-    Ok(Workers::look(destination, subscriptions).await?.missing(subscriptions))
+    let all: Vec<Option<u32>> = subscriptions.iter().copied().map(Some).collect();
+    Ok(Workers::look(destination, subscriptions).await?.missing(&all))
 }
 
 impl Workers {
@@ -135,9 +136,9 @@ impl Workers {
     }
 
     /// By stream: updates and deletes of rows that were not there. The server goes on after such a change, and so nobody would ever know.
-    fn missing(&self, subscriptions: &[u32]) -> Vec<(usize, i64)> {
+    fn missing(&self, subscriptions: &[Option<u32>]) -> Vec<(usize, i64)> {
         let lacking = self.0.iter().filter(|worker| worker.missing > 0);
-        lacking.filter_map(|w| Some((subscriptions.iter().position(|s| *s == w.subscription)?, w.missing))).collect()
+        lacking.filter_map(|w| Some((subscriptions.iter().position(|s| *s == Some(w.subscription))?, w.missing))).collect()
     }
 }
 
@@ -155,18 +156,21 @@ impl Watcher {
         self.slow_looks_due += u64::from(self.ticks.is_multiple_of(SLOW_TICKS));
         self.ticks += 1;
 
-        let workers = Workers::look(destination, subscriptions).await?;
-        if workers.0.len() != subscriptions.len() {
+        let begun: Vec<(usize, u32)> = subscriptions.iter().enumerate().filter_map(|(i, s)| Some((i, (*s)?))).collect();
+        let oids: Vec<u32> = begun.iter().map(|(_, subscription)| *subscription).collect();
+        let workers = Workers::look(destination, &oids).await?;
+        if workers.0.len() != oids.len() {
             return Ok(Outcome::Changed);
         }
         let at_source = source.query_one(SOURCE, &[]).await?;
         let source_lsn: Lsn = at_source.get("lsn");
         let slots = slot::observe_all(source, names).await?;
-        let Some((active, confirmed, restart)) = last_of(&slots) else {
+        let Some((active, confirmed, restart)) = last_of(begun.iter().map(|(stream, _)| &slots[*stream])) else {
             return Ok(Outcome::Changed);
         };
-        let in_use = slots.iter().map(|slot| matches!(slot, Slot::Present { active: true, .. }));
-        self.unconnected.end_stuck(destination, subscriptions.iter().copied().zip(in_use)).await?;
+        let in_use = |stream: usize| matches!(slots[stream], Slot::Present { active: true, .. });
+        let used = begun.iter().map(|(stream, subscription)| (*subscription, in_use(*stream)));
+        self.unconnected.end_stuck(destination, used).await?;
 
         self.clock.note(now, source_lsn);
         let lag = Lag {
@@ -181,7 +185,7 @@ impl Watcher {
             self.marker = Some((emit_marker(source, "tick").await?, now));
         }
         let behind_for = self.marker.map_or(Duration::ZERO, |(_, emitted)| now.duration_since(emitted));
-        let streams = subscriptions.iter().copied().zip(names.iter().map(|names| names.slot.as_str()));
+        let streams = begun.iter().map(|(stream, subscription)| (*subscription, names[*stream].slot.as_str()));
         self.deaf.end(source, destination, streams, behind_for).await?;
         self.note_lag(now, lag.bytes, context.settings.max_lag_bytes);
         self.note_errors(now, workers.errors());
@@ -199,7 +203,7 @@ impl Watcher {
         let look_at_tables = compare || !self.in_step() || self.states.is_empty();
         if look_at_tables {
             let mut states = HashMap::new();
-            for subscription in subscriptions {
+            for subscription in &oids {
                 states.extend(subscription::tables(destination, *subscription).await?);
             }
             self.states = states;
@@ -208,13 +212,23 @@ impl Watcher {
         if compare {
             let (ours, theirs) = (table::read(source).await?, table::read(destination).await?);
             let published = publication::observe_all(source, names).await?;
-            self.drift = drift::differences(&ours, &theirs, &self.states, &publication::tables(&published));
+            let tables = |have_begun: bool| {
+                let of = published.iter().zip(subscriptions).filter(|(_, subscription)| subscription.is_some() == have_begun);
+                publication::tables(of.map(|(published, _)| published))
+            };
+            let others = tables(false);
+            self.drift = if others.is_empty() {
+                drift::differences(&ours, &theirs, &self.states, &tables(true))
+            } else {
+                let (ours, theirs) = drift::without(&ours, &theirs, &others);
+                drift::differences(&ours, &theirs, &self.states, &tables(true))
+            };
             self.catalogs.compared(changed);
             tables_of_source = Some(ours);
-            for (stream, subscription) in subscriptions.iter().enumerate() {
+            for (stream, subscription) in &begun {
                 let binary = workers.0.iter().any(|w| w.subscription == *subscription && w.binary);
-                if binary && !options::unsafe_in_binary(source, &names[stream]).await?.is_empty() {
-                    return Ok(Outcome::Unsafe(stream));
+                if binary && !options::unsafe_in_binary(source, &names[*stream]).await?.is_empty() {
+                    return Ok(Outcome::Unsafe(*stream));
                 }
             }
         }
@@ -328,10 +342,10 @@ impl Watcher {
     }
 
     /// The first stream that does not get any further, by its number.
-    fn failing_stream(&mut self, workers: &Workers, subscriptions: &[u32], slots: &[Slot]) -> Option<usize> {
+    fn failing_stream(&mut self, workers: &Workers, subscriptions: &[Option<u32>], slots: &[Slot]) -> Option<usize> {
         self.stuck.clear();
         for worker in &workers.0 {
-            let Some(stream) = subscriptions.iter().position(|s| *s == worker.subscription) else { continue };
+            let Some(stream) = subscriptions.iter().position(|s| *s == Some(worker.subscription)) else { continue };
             // The origin moves with rows alone. A stream that has none is further than that, by what its slot has confirmed.
             let at = match slots.get(stream) {
                 Some(Slot::Present { confirmed, .. }) => worker.applied.max(*confirmed),
@@ -397,7 +411,7 @@ impl Watcher {
 }
 
 /// Whether all slots are in use, and the positions of the one that is least far; none if one is not usable.
-fn last_of(slots: &[Slot]) -> Option<(bool, Lsn, Lsn)> {
+fn last_of<'a>(slots: impl IntoIterator<Item = &'a Slot>) -> Option<(bool, Lsn, Lsn)> {
     let mut last: Option<(bool, Lsn, Lsn)> = None;
     for slot in slots {
         let Slot::Present { active, confirmed, restart } = *slot else { return None };

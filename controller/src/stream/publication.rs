@@ -236,8 +236,8 @@ pub async fn observe_all(source: &Client, streams: &[Names]) -> Result<Vec<Publi
 }
 
 /// The tables that any of them has.
-pub fn tables(published: &[Published]) -> HashSet<u32> {
-    published.iter().flat_map(|p| p.tables.iter().copied()).collect()
+pub fn tables<'a>(published: impl IntoIterator<Item = &'a Published>) -> HashSet<u32> {
+    published.into_iter().flat_map(|p| p.tables.iter().copied()).collect()
 }
 
 /// Looks at the publication of a stream.

@@ -9,6 +9,7 @@
 //! - [`lacking`] is which rows the destination does not have.
 //! - [`files`] remembers by which file of the source a table was copied: the trace that TRUNCATE leaves where it is not published.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
@@ -202,7 +203,7 @@ const MARKER_LIMIT: Duration = Duration::from_mins(1);
 
 /// A session on each side that compares.
 pub struct Pair {
-    source: Session,
+    source: Arc<Session>,
     destination: Session,
     hash: Hash,
 }
@@ -210,7 +211,12 @@ pub struct Pair {
 impl Pair {
     /// Opens both.
     pub async fn open(source: &Endpoint, destination: &Endpoint, database: &str) -> Result<Self, Error> {
-        let (source, destination) = tokio::try_join!(source.connect(database), destination.connect(database))?;
+        Self::over(Arc::new(source.connect(database).await?), destination, database).await
+    }
+
+    /// Opens the one on the destination; the other one is open.
+    pub async fn over(source: Arc<Session>, destination: &Endpoint, database: &str) -> Result<Self, Error> {
+        let destination = destination.connect(database).await?;
         let preparing = failed("preparing");
         let prepared = async {
             source.wait_for_no_lock().await?;

@@ -2,7 +2,7 @@
 //! `pg_dump --schema-only | psql`, from the same PostgreSQL 15 source onto the same PostgreSQL 18 server; then what the whole program costs.
 //!
 //! In the environment: `TABLES`, how many tables (default 20000; nine of ten are partitions, each with two indexes, defaults, a
-//! check, a comment and a grant).
+//! check, a comment and a grant); `CONTENDERS` without `pg_dump` leaves that out.
 
 use std::fmt::Write as _;
 use std::process::{ExitCode, Stdio};
@@ -50,8 +50,12 @@ async fn bench() -> Result<()> {
     for database in ["theirs", "ours"] {
         pair.destination.run("postgres", &format!("CREATE DATABASE {database}")).await?;
     }
-    let theirs = dump_and_restore(&pair)?;
-    println!("{tables} tables: pg_dump -s | psql {:.1} s", theirs.as_secs_f64());
+    if std::env::var("CONTENDERS").is_ok_and(|wanted| !wanted.contains("pg_dump")) {
+        pair_roles(&pair)?;
+    } else {
+        let theirs = dump_and_restore(&pair)?;
+        println!("{tables} tables: pg_dump -s | psql {:.1} s", theirs.as_secs_f64());
+    }
     let (read, planned, built, statements) = ours(&pair).await?;
     println!(
         "{tables} tables: pg-migrator {:.1} s: reading {:.1} s, planning {:.1} s, building {:.1} s; {statements} statements; {} MB at most",
@@ -149,6 +153,7 @@ async fn ours(pair: &Pair) -> Result<(Duration, Duration, Duration, usize)> {
     let plan = plan::plan(&catalog, &plan::Options::default());
     drop(catalog);
     let planned = begun.elapsed();
+    println!("{} MB at most when planned", most_memory()? / 1024);
     let begun = Instant::now();
     let endpoint = endpoint(&pair.destination);
     let mut sessions = Vec::new();
@@ -174,6 +179,7 @@ async fn ours(pair: &Pair) -> Result<(Duration, Duration, Duration, usize)> {
             permits: &permits,
             workers: WORKERS,
             early: &[],
+            batches: section == Section::AfterData,
         };
         schema::build(build, &mut receiver, &mut failures, |_| {}).await.map_err(|error| failed("building", &error))?;
     }

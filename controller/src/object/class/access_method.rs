@@ -28,7 +28,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::AM, row.try_get("oid")?),
         parent: None,
         face: Face::new("ACCESS METHOD", ident(&name)),
-        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name }.into(),
         owner: None,
         table: None,
         definition: Box::new(AccessMethod { is_table: row.try_get("is_table")?, handler: row.try_get("handler")? }),

@@ -44,7 +44,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::PROC, row.try_get("oid")?),
         parent: None,
         face: Face::new("AGGREGATE", format!("{target}({identity})")),
-        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name: format!("{name}({identity})") },
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name: format!("{name}({identity})") }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(Aggregate { target, signature: arguments, options: options(row, kind)? }),

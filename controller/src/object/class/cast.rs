@@ -43,7 +43,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::CAST, row.try_get("oid")?),
         parent: None,
         face: Face::new("CAST", name.clone()),
-        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name }.into(),
         owner: None,
         table: None,
         definition: Box::new(Cast { method, context }),

@@ -28,6 +28,8 @@ pub struct Check {
     pub validated: bool,
     /// Whether it is defined here and not only inherited.
     pub is_local: bool,
+    /// Whether it is a partition's, which is made with its parent's checks to be attached.
+    pub of_partition: bool,
 }
 
 /// A check constraint as an object: it may have a comment, and may be added apart.
@@ -40,8 +42,13 @@ struct CheckObject {
 
 impl Check {
     /// Whether it stands within `CREATE TABLE` or `CREATE DOMAIN`. A partition states its parent's checks too, to be attached.
-    pub fn is_inline(&self, context: &Context<'_>, is_partition: bool) -> bool {
-        self.validated && (self.is_local || is_partition) && !context.repairs.apart.contains(&self.id)
+    pub fn is_inline(&self, context: &Context<'_>) -> bool {
+        self.validated && (self.is_local || self.of_partition) && !context.repairs.apart.contains(&self.id)
+    }
+
+    /// Whether it comes with the check of the parent, wherever that stands.
+    pub fn comes_with_parent(&self) -> bool {
+        !self.is_local && !self.of_partition
     }
 }
 
@@ -55,6 +62,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         definition: row.try_get("definition")?,
         validated: row.try_get("validated")?,
         is_local: row.try_get("is_local")?,
+        of_partition: row.try_get("of_partition")?,
     };
     let target = qualified(&schema, &parent_name);
     let on = if relation != 0 { "" } else { "DOMAIN " };
@@ -62,7 +70,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: check.id,
         parent: Some(parent),
         face: Face::new("CONSTRAINT", format!("{} ON {on}{target}", ident(&check.name))),
-        name: ObjectName { class: CLASS.name, schema, parent: parent_name, name: check.name.clone() },
+        name: ObjectName { class: CLASS.name, schema, parent: parent_name, name: check.name.clone() }.into(),
         owner: None,
         table: (catalog.tables.get(&relation) == Some(&false)).then_some(relation),
         definition: Box::new(CheckObject { check: check.clone(), parent: target }),
@@ -76,7 +84,9 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
 impl Definition for CheckObject {
     fn statements(&self, object: &Object, context: &Context<'_>, drafts: &mut Vec<Draft>) {
         let apart = context.repairs.apart.contains(&object.id);
-        if !self.check.is_local || (self.check.validated && !apart) {
+        // One that is not valid comes to partitions with their parent's.
+        let made_here = self.check.is_local || (self.check.of_partition && self.check.validated);
+        if !made_here || (self.check.validated && !apart) {
             return;
         }
         let Some(parent) = object.parent else { return };

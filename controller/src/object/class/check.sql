@@ -1,6 +1,6 @@
 -- Check constraints of tables and domains.
 SELECT con.oid, con.conname::text AS name, pg_catalog.pg_get_constraintdef(con.oid) AS definition,
-       con.convalidated AS validated, con.conislocal AS is_local,
+       con.convalidated AS validated, con.conislocal AS is_local, coalesce(c.relispartition, false) AS of_partition,
        con.conrelid AS relation, con.contypid AS type,
        n.nspname::text AS schema, coalesce(c.relname, t.typname)::text AS parent
 FROM pg_catalog.pg_constraint con

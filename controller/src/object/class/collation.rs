@@ -14,7 +14,11 @@ pub const CLASS: Class = Class {
     name: "collation",
     query: include_str!("collation.sql"),
     read,
-    covers: Covers { beyond: &[Beyond::Owner, Beyond::Comment], states: "", fixtures: &["collation"] },
+    covers: Covers {
+        beyond: &[Beyond::Owner, Beyond::Comment],
+        states: "",
+        fixtures: &["collation", "collation_12", "collation_17"],
+    },
 };
 
 /// A collation.
@@ -35,7 +39,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::COLLATION, row.try_get("oid")?),
         parent: None,
         face: Face::new("COLLATION", qualified(&schema, &name)),
-        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(Collation {

@@ -15,7 +15,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Comment, Beyond::Label, Beyond::Privileges],
         states: "statistics target, storage, compression, options",
-        fixtures: &["table", "table_12", "table_14"],
+        fixtures: &["table", "table_12", "table_14", "partition_17"],
     },
 };
 

@@ -17,7 +17,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Comment],
         states: "not valid, attached as a part",
-        fixtures: &["constraint", "constraint_15", "partition_11", "partition_12"],
+        fixtures: &["constraint", "constraint_15", "partition_11", "partition_12", "partition_17"],
     },
 };
 
@@ -107,7 +107,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id,
         parent: Some(ObjectId::class(relation)),
         face: Face::new("CONSTRAINT", format!("{} ON {target}", ident(&name))),
-        name: ObjectName { class: CLASS.name, schema, parent: table, name },
+        name: ObjectName { class: CLASS.name, schema, parent: table, name }.into(),
         owner: None,
         table: (!partitioned).then_some(relation),
         definition: Box::new(Constraint {

@@ -49,7 +49,8 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
             schema: schema.clone().unwrap_or_default(),
             parent: role.clone(),
             name: kind.to_lowercase(),
-        },
+        }
+        .into(),
         owner: None,
         table: None,
         definition: Box::new(DefaultAcl { role, schema, kind, base, grants }),

@@ -41,7 +41,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::TYPE, row.try_get("oid")?),
         parent: None,
         face: Face::new("DOMAIN", qualified(&schema, &name)),
-        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(Domain {
@@ -67,7 +67,7 @@ impl Definition for Domain {
             sql.push_str(" NOT NULL");
         }
         for check in context.catalog.checks.get(&object.id).map_or(&[][..], Vec::as_slice) {
-            if check.is_inline(context, false) {
+            if check.is_inline(context) {
                 let _ = write!(sql, " CONSTRAINT {} {}", ident(&check.name), check.definition);
             }
         }

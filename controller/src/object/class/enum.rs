@@ -32,7 +32,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::TYPE, row.try_get("oid")?),
         parent: None,
         face: Face::new("TYPE", qualified(&schema, &name)),
-        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(Enum { labels: row.try_get("labels")? }),

@@ -35,7 +35,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::EVENT_TRIGGER, row.try_get("oid")?),
         parent: None,
         face: Face::new("EVENT TRIGGER", ident(&name)),
-        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(EventTrigger {

@@ -44,7 +44,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::EXTENSION, row.try_get("oid")?),
         parent: None,
         face: Face::new("EXTENSION", ident(&name)),
-        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name }.into(),
         owner: None,
         table: None,
         definition: Box::new(Extension { schema: row.try_get("schema")? }),

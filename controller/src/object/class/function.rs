@@ -34,7 +34,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::PROC, row.try_get("oid")?),
         parent: None,
         face: Face::new(keyword, format!("{}({arguments})", qualified(&schema, &name))),
-        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name: format!("{name}({arguments})") },
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name: format!("{name}({arguments})") }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(Function { definition: row.try_get("definition")? }),

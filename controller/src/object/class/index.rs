@@ -20,7 +20,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Comment],
         states: "clustered on, statistics targets, attached as a part",
-        fixtures: &["index", "index_11", "partition_11"],
+        fixtures: &["index", "index_11", "partition", "partition_11"],
     },
 };
 
@@ -73,7 +73,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id,
         parent: Some(ObjectId::class(relation)),
         face: Face::new("INDEX", qualified(&schema, &name)),
-        name: ObjectName { class: CLASS.name, schema, parent: table, name },
+        name: ObjectName { class: CLASS.name, schema, parent: table, name }.into(),
         owner: None,
         table: is_leaf.then_some(relation),
         definition: Box::new(Index {

@@ -51,7 +51,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id,
         parent: None,
         face: Face::new("LARGE OBJECT", list.join(", ")),
-        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name }.into(),
         // ALTER takes one at a time; see below.
         owner: None,
         table: None,

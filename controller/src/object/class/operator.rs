@@ -64,7 +64,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::OPERATOR, row.try_get("oid")?),
         parent: None,
         face: Face::new("OPERATOR", format!("{target} {arguments}")),
-        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name: format!("{name}{arguments}") },
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name: format!("{name}{arguments}") }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(Operator { target, options }),

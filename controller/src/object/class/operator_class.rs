@@ -64,7 +64,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id,
         parent: None,
         face: Face::new("OPERATOR CLASS", format!("{target} USING {}", ident(&method))),
-        name: ObjectName { class: CLASS.name, schema, parent: method, name },
+        name: ObjectName { class: CLASS.name, schema, parent: method, name }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(class),

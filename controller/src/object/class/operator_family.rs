@@ -33,7 +33,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::OPFAMILY, row.try_get("oid")?),
         parent: None,
         face: Face::new("OPERATOR FAMILY", format!("{} USING {}", qualified(&schema, &name), ident(&method))),
-        name: ObjectName { class: CLASS.name, schema, parent: method, name },
+        name: ObjectName { class: CLASS.name, schema, parent: method, name }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(OperatorFamily { members: ids.zip(texts).collect() }),

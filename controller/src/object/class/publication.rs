@@ -20,7 +20,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label],
         states: "made at the cutover",
-        fixtures: &["publication", "publication_15"],
+        fixtures: &["publication", "partition_13", "publication_15"],
     },
 };
 
@@ -46,7 +46,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::PUBLICATION, row.try_get("oid")?),
         parent: None,
         face: Face::new("PUBLICATION", ident(&name)),
-        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(Publication {

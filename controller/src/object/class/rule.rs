@@ -36,7 +36,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::REWRITE, row.try_get("oid")?),
         parent: Some(ObjectId::class(relation)),
         face: Face::new("RULE", format!("{} ON {target}", ident(&name))),
-        name: ObjectName { class: CLASS.name, schema, parent: table, name },
+        name: ObjectName { class: CLASS.name, schema, parent: table, name }.into(),
         owner: None,
         table: is_leaf.then_some(relation),
         definition: Box::new(Rule {

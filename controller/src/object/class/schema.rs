@@ -45,7 +45,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::NAMESPACE, oid),
         parent: None,
         face: Face::new("SCHEMA", ident(&name)),
-        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name }.into(),
         owner: row.try_get("owner")?,
         table: None,
         definition: Box::new(definition),

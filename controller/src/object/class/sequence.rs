@@ -80,7 +80,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id,
         parent: None,
         face,
-        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(sequence),

@@ -15,7 +15,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Owner, Beyond::Comment],
         states: "statistics target",
-        fixtures: &["statistics", "statistics_14"],
+        fixtures: &["statistics", "statistics_13", "statistics_14"],
     },
 };
 
@@ -35,7 +35,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::STATISTIC_EXT, row.try_get("oid")?),
         parent: Some(ObjectId::class(relation)),
         face: Face::new("STATISTICS", qualified(&schema, &name)),
-        name: ObjectName { class: CLASS.name, schema: schema.clone(), parent: row.try_get("table_name")?, name },
+        name: ObjectName { class: CLASS.name, schema: schema.clone(), parent: row.try_get("table_name")?, name }.into(),
         owner: Some(row.try_get("owner")?),
         table: is_leaf.then_some(relation),
         definition: Box::new(Statistics { schema, definition: row.try_get("definition")?, target: row.try_get("target")? }),

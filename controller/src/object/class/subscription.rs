@@ -67,7 +67,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::SUBSCRIPTION, row.try_get("oid")?),
         parent: None,
         face,
-        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(Subscription {

@@ -3,6 +3,7 @@
 //! A partition is made as a table of its own and attached afterwards, so that its columns keep the source's order.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use tokio_postgres::Row;
 
@@ -22,7 +23,17 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
         states: "replica identity, row security (forced at the cutover), attached as a partition",
-        fixtures: &["table", "table_12", "table_14", "partition_11", "partition_12", "acl"],
+        fixtures: &[
+            "table",
+            "table_12",
+            "table_14",
+            "partition",
+            "partition_11",
+            "partition_12",
+            "partition_17",
+            "acl",
+            "acl_17",
+        ],
     },
 };
 
@@ -108,7 +119,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     let own_identity = catalog.columns_of(id.oid).iter().find(has_own).filter(|_| table.bound.is_some());
     let own_identity = own_identity.map(|column| column.name.clone());
     let unlogged_root = table.unlogged && is_partitioned;
-    let name = ObjectName { class: CLASS.name, schema: schema.clone(), parent: String::new(), name: name.clone() };
+    let name = Arc::new(ObjectName { class: CLASS.name, schema: schema.clone(), parent: String::new(), name });
     let object = Object {
         id,
         parent: None,
@@ -177,7 +188,13 @@ impl Definition for Table {
         if let (Some(bound), Some(parent)) = (&self.bound, self.parents.first()) {
             let sql = format!("ALTER TABLE ONLY {} ATTACH PARTITION {} {bound}", parent.name, object.face.target);
             // An attached partition takes over what its parent has by then, and must have the parent's checks itself.
-            drafts.push(Draft::about(object, Part::Attach, sql).needs(parent.id, Part::Create));
+            let mut attach = Draft::about(object, Part::Attach, sql).needs(parent.id, Part::Create);
+            for check in context.catalog.checks.get(&object.id).map_or(&[][..], Vec::as_slice) {
+                if check.validated {
+                    attach = attach.needs(check.id, Part::Create);
+                }
+            }
+            drafts.push(attach);
         }
         self.replica_identity(object, context, drafts);
         self.row_security(object, drafts);
@@ -219,7 +236,7 @@ impl Table {
             }
         }
         for check in context.catalog.checks.get(&object.id).map_or(&[][..], Vec::as_slice) {
-            if check.is_inline(context, is_partition) {
+            if check.is_inline(context) {
                 items.push(format!("CONSTRAINT {} {}", ident(&check.name), check.definition));
             }
         }
@@ -503,7 +520,7 @@ mod tests {
         Object {
             id: ObjectId::class(7),
             parent: None,
-            name: ObjectName { class: CLASS.name, schema: "s".into(), parent: String::new(), name: "t\"1".into() },
+            name: ObjectName { class: CLASS.name, schema: "s".into(), parent: String::new(), name: "t\"1".into() }.into(),
             face: Face::new("TABLE", qualified("s", "t\"1")),
             owner: None,
             table: Some(7),

@@ -29,7 +29,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::TS_CONFIG, row.try_get("oid")?),
         parent: None,
         face: Face::new("TEXT SEARCH CONFIGURATION", qualified(&schema, &name)),
-        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(Configuration {

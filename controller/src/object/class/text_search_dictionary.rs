@@ -28,7 +28,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::TS_DICT, row.try_get("oid")?),
         parent: None,
         face: Face::new("TEXT SEARCH DICTIONARY", qualified(&schema, &name)),
-        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
         definition: Box::new(Dictionary {

@@ -34,7 +34,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::TS_PARSER, row.try_get("oid")?),
         parent: None,
         face: Face::new("TEXT SEARCH PARSER", qualified(&schema, &name)),
-        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name }.into(),
         owner: None,
         table: None,
         definition: Box::new(Parser { options }),

@@ -28,7 +28,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::TS_TEMPLATE, row.try_get("oid")?),
         parent: None,
         face: Face::new("TEXT SEARCH TEMPLATE", qualified(&schema, &name)),
-        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name },
+        name: ObjectName { class: CLASS.name, schema, parent: String::new(), name }.into(),
         owner: None,
         table: None,
         definition: Box::new(Template { init: row.try_get("init")?, lexize: row.try_get("lexize")? }),

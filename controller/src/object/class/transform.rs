@@ -29,7 +29,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     catalog.push(Object {
         id: ObjectId::new(CatalogTable::TRANSFORM, row.try_get("oid")?),
         parent: None,
-        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name: target.clone() },
+        name: ObjectName { class: CLASS.name, schema: String::new(), parent: String::new(), name: target.clone() }.into(),
         face: Face::new("TRANSFORM", target),
         owner: None,
         table: None,

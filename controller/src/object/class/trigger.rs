@@ -17,7 +17,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Comment],
         states: "disabled, replica, always (at the cutover)",
-        fixtures: &["trigger", "partition_11"],
+        fixtures: &["trigger", "partition", "partition_11", "partition_13"],
     },
 };
 
@@ -97,7 +97,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         id: ObjectId::new(CatalogTable::TRIGGER, row.try_get("oid")?),
         parent: copy_of.or(Some(ObjectId::class(relation))),
         face: Face::new("TRIGGER", format!("{} ON {target}", ident(&name))),
-        name: ObjectName { class: CLASS.name, schema, parent: table, name },
+        name: ObjectName { class: CLASS.name, schema, parent: table, name }.into(),
         owner: None,
         table: is_leaf.then_some(relation),
         definition: Box::new(Trigger {

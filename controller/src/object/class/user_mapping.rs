@@ -32,7 +32,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
     let added = catalog.push(Object {
         id: ObjectId::new(CatalogTable::USER_MAPPING, row.try_get("oid")?),
         parent: None,
-        name: ObjectName { class: CLASS.name, schema: String::new(), parent: server, name: role.unwrap_or_default() },
+        name: ObjectName { class: CLASS.name, schema: String::new(), parent: server, name: role.unwrap_or_default() }.into(),
         face: Face::new("USER MAPPING", target.clone()),
         owner: None,
         table: None,

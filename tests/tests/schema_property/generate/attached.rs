@@ -7,7 +7,9 @@ use super::{Family, Kind, Relation, World};
 
 impl World {
     pub(super) async fn index(&mut self) -> Result<()> {
-        let Some(relation) = self.relation(&[Kind::Table, Kind::Partitioned, Kind::MaterializedView]) else { return Ok(()) };
+        let all = [Kind::Table, Kind::MaterializedView, Kind::Partitioned];
+        let kinds = if self.has(11) { &all[..] } else { &all[..2] };
+        let Some(relation) = self.relation(kinds) else { return Ok(()) };
         let Some(column) = self.column(&relation, &[Family::Number, Family::Text]) else { return Ok(()) };
         let name = self.new_name();
         let function = self.a_function();
@@ -19,8 +21,9 @@ impl World {
             _ => column.name.clone(),
         };
         let kind = if self.chance(1) && relation.kind == Kind::Table { "UNIQUE " } else { "" };
-        let include = if self.chance(1) { format!(" INCLUDE ({})", relation.columns[0].name) } else { String::new() };
-        let distinct = if self.chance(1) { " NULLS NOT DISTINCT" } else { "" };
+        let include =
+            if self.chance(1) && self.has(11) { format!(" INCLUDE ({})", relation.columns[0].name) } else { String::new() };
+        let distinct = if self.chance(1) && self.has(15) { " NULLS NOT DISTINCT" } else { "" };
         let filter = if self.chance(3) { format!(" WHERE {}", self.condition(&column)) } else { String::new() };
         let options = if self.chance(2) { " WITH (fillfactor = 60)" } else { "" };
         let sql = format!("CREATE {kind}INDEX {name} ON {} ({expression}){include}{distinct}{options}{filter}", relation.name);
@@ -30,7 +33,7 @@ impl World {
             if self.chance(2) && relation.kind == Kind::Table {
                 self.run(&format!("ALTER TABLE {} CLUSTER ON {name}", relation.name)).await?;
             }
-            if expression.starts_with('(') && self.chance(4) {
+            if expression.starts_with('(') && self.chance(4) && self.has(11) {
                 self.run(&format!("ALTER INDEX {target} ALTER COLUMN 1 SET STATISTICS 42")).await?;
             }
             if !kind.is_empty() && self.chance(4) {
@@ -41,19 +44,23 @@ impl World {
     }
 
     pub(super) async fn foreign_key(&mut self) -> Result<()> {
-        let keyed: Vec<Relation> = self.relations.iter().filter(|relation| relation.key.is_some()).cloned().collect();
-        let (Some(to), Some(from)) = (self.pick(&keyed), self.relation(&[Kind::Table, Kind::Partitioned])) else { return Ok(()) };
+        let may_be_parted = self.has(12);
+        let fits = |to: &&Relation| to.key.is_some() && (may_be_parted || to.kind == Kind::Table);
+        let keyed: Vec<Relation> = self.relations.iter().filter(fits).cloned().collect();
+        let kinds = if self.has(11) { &[Kind::Table, Kind::Partitioned][..] } else { &[Kind::Table][..] };
+        let (Some(to), Some(from)) = (self.pick(&keyed), self.relation(kinds)) else { return Ok(()) };
         let name = self.new_name();
         let first = &from.columns[0].name;
         let part = format!(" ON DELETE SET NULL ({first})");
         let actions = [
             "",
-            &part,
             " ON DELETE CASCADE",
             " ON UPDATE SET NULL",
             " ON DELETE RESTRICT DEFERRABLE INITIALLY DEFERRED",
             " MATCH FULL",
+            &part,
         ];
+        let actions = if self.has(15) { &actions[..] } else { &actions[..5] };
         let action = actions[self.rng.random_range(0..actions.len())];
         let valid = if from.kind == Kind::Table && self.chance(2) { " NOT VALID" } else { "" };
         let sql = format!(
@@ -76,7 +83,11 @@ impl World {
         let clause = match self.rng.random_range(0..4) {
             0 => format!("CHECK ({}) NOT VALID", self.condition(&column)),
             1 => format!("CHECK ({})", self.condition(&column)),
-            2 => format!("UNIQUE NULLS NOT DISTINCT ({}) INCLUDE ({})", column.name, relation.columns[0].name),
+            2 => {
+                let distinct = if self.has(15) { " NULLS NOT DISTINCT" } else { "" };
+                let include = if self.has(11) { format!(" INCLUDE ({})", relation.columns[0].name) } else { String::new() };
+                format!("UNIQUE{distinct} ({}){include}", column.name)
+            }
             _ => format!("EXCLUDE USING btree ({} WITH =) WHERE ({})", column.name, self.condition(&column)),
         };
         if self.run(&format!("ALTER TABLE {} ADD CONSTRAINT {name} {clause}", relation.name)).await? {
@@ -91,13 +102,14 @@ impl World {
             let target = self.new_target();
             let (one, two) = (relation.columns[0].name.clone(), relation.columns[1].name.clone());
             let on = match self.rng.random_range(0..3) {
-                0 => format!("(ndistinct, mcv) ON {one}, {two}"),
+                0 if self.has(12) => format!("(ndistinct, mcv) ON {one}, {two}"),
+                _ if !self.has(14) => format!("(dependencies) ON {two}, {one}"),
                 1 => format!("ON ({}({one}))", self.a_function()),
                 _ => format!("(dependencies) ON ({}({one})), {two}", self.a_function()),
             };
             if self.run(&format!("CREATE STATISTICS {target} {on} FROM {}", relation.name)).await? {
                 self.thing("STATISTICS", &target, true, None);
-                if self.chance(3) {
+                if self.chance(3) && self.has(13) {
                     self.run(&format!("ALTER STATISTICS {target} SET STATISTICS 77")).await?;
                 }
             }

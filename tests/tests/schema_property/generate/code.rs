@@ -14,10 +14,14 @@ impl World {
         let (data_type, _) = self.pick(&self.types.clone()).unwrap_or(("text".to_owned(), Family::Text));
         let argument = self.new_name();
         let other = self.a_function();
-        // A body that the server keeps as a tree.
-        let whole = format!("RETURN {other}({argument})");
+        // A body that the server keeps as a tree, since it has such.
+        let whole = if self.has(14) {
+            format!("RETURN {other}({argument})")
+        } else {
+            format!("SET search_path = pg_catalog AS {}", literal(&format!("SELECT {other}($1)")))
+        };
         let (signature, sql) = match (self.rng.random_range(0..8), relation) {
-            (0, Some(relation)) => {
+            (0, Some(relation)) if self.has(14) => {
                 let column = relation.columns.first().map_or("1".to_owned(), |column| column.name.clone());
                 (
                     format!("{target}({data_type})"),
@@ -34,7 +38,7 @@ impl World {
                     relation.name, relation.name
                 ),
             ),
-            (2, _) => (
+            (2, _) if self.has(11) => (
                 format!("{target}(integer, {data_type}[])"),
                 format!(
                     "CREATE PROCEDURE {target}(integer, VARIADIC {argument} {data_type}[]) LANGUAGE plpgsql SECURITY DEFINER SET work_mem = '1MB' AS {}",
@@ -73,7 +77,8 @@ impl World {
     }
 
     pub(super) async fn trigger(&mut self) -> Result<()> {
-        let Some(relation) = self.relation(&[Kind::Table, Kind::Partitioned]) else { return Ok(()) };
+        let kinds = if self.has(11) { &[Kind::Table, Kind::Partitioned][..] } else { &[Kind::Table][..] };
+        let Some(relation) = self.relation(kinds) else { return Ok(()) };
         let (function, name) = (self.new_target(), self.new_name());
         if !self.run(&format!("CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'")).await?
         {
@@ -82,20 +87,21 @@ impl World {
         let (column, used) = (relation.columns[0].name.clone(), self.a_function());
         let sql = match self.rng.random_range(0..4) {
             0 => format!(
-                "CREATE CONSTRAINT TRIGGER {name} AFTER INSERT ON {} DEFERRABLE FOR EACH ROW EXECUTE FUNCTION {function}()",
+                "CREATE CONSTRAINT TRIGGER {name} AFTER INSERT ON {} DEFERRABLE FOR EACH ROW EXECUTE PROCEDURE {function}()",
                 relation.name
             ),
             1 => format!(
-                "CREATE TRIGGER {name} AFTER UPDATE OF {column} ON {} FOR EACH ROW WHEN ({used}(OLD.{column}) IS DISTINCT FROM NEW.{column}) EXECUTE FUNCTION {function}({})",
+                "CREATE TRIGGER {name} AFTER UPDATE OF {column} ON {} FOR EACH ROW WHEN ({used}(OLD.{column}) IS DISTINCT FROM NEW.{column}) EXECUTE PROCEDURE {function}({})",
                 relation.name,
                 literal("it's \\")
             ),
             2 => format!(
-                "CREATE TRIGGER {name} AFTER DELETE ON {} REFERENCING OLD TABLE AS o FOR EACH STATEMENT EXECUTE FUNCTION {function}()",
+                "CREATE TRIGGER {name} AFTER DELETE ON {} REFERENCING OLD TABLE AS o FOR EACH STATEMENT EXECUTE PROCEDURE {function}()",
                 relation.name
             ),
             _ => format!(
-                "CREATE TRIGGER {name} BEFORE INSERT OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION {function}()",
+                "CREATE TRIGGER {name} {} INSERT OR DELETE ON {} FOR EACH ROW EXECUTE PROCEDURE {function}()",
+                if relation.kind == Kind::Table || self.has(13) { "BEFORE" } else { "AFTER" },
                 relation.name
             ),
         };

@@ -91,6 +91,8 @@ struct Thing {
 /// All that the database holds so far.
 pub struct World {
     client: Client,
+    /// The source's version: what it does not have is not asked of it.
+    major: u32,
     rng: StdRng,
     number: usize,
     made: usize,
@@ -114,7 +116,7 @@ pub struct World {
 
 impl World {
     /// An empty database's.
-    pub fn new(client: Client, rng: StdRng) -> Self {
+    pub fn new(client: Client, major: u32, rng: StdRng) -> Self {
         let built_in = [
             ("integer", Family::Number),
             ("bigint", Family::Number),
@@ -133,6 +135,7 @@ impl World {
         ];
         Self {
             client,
+            major,
             rng,
             number: 0,
             made: 0,
@@ -236,6 +239,11 @@ impl World {
 
     fn chance(&mut self, of_ten: u32) -> bool {
         self.rng.random_ratio(of_ten, 10)
+    }
+
+    /// Whether the source has what came with this version.
+    fn has(&self, since: u32) -> bool {
+        self.major >= since
     }
 
     fn pick<T: Clone>(&mut self, list: &[T]) -> Option<T> {

@@ -22,12 +22,12 @@ impl Strategy {
         }
     }
 
-    /// The bound of the `part`th partition.
-    fn bound(self, part: usize) -> String {
+    /// The bound of the `part`th partition; the first may be the one for all else.
+    fn bound(self, part: usize, may_be_default: bool) -> String {
         match self {
             Self::Range if part == 0 => "FOR VALUES FROM (MINVALUE) TO (0)".to_owned(),
             Self::Range => format!("FOR VALUES FROM ({}) TO ({})", part * 10, part * 10 + 10),
-            Self::List if part == 0 => "DEFAULT".to_owned(),
+            Self::List if part == 0 && may_be_default => "DEFAULT".to_owned(),
             Self::List if part == 1 => "FOR VALUES IN (1, NULL)".to_owned(),
             Self::List => format!("FOR VALUES IN ({part}, {})", part + 100),
             Self::Hash => format!("FOR VALUES WITH (MODULUS 4, REMAINDER {part})"),
@@ -47,7 +47,7 @@ struct Node {
 
 impl World {
     fn strategy(&mut self) -> Strategy {
-        [Strategy::Range, Strategy::List, Strategy::Hash][self.rng.random_range(0..3)]
+        [Strategy::Range, Strategy::List, Strategy::Hash][self.rng.random_range(0..if self.has(11) { 3 } else { 2 })]
     }
 
     pub(super) async fn partitioned(&mut self) -> Result<()> {
@@ -56,7 +56,7 @@ impl World {
         let definitions: Vec<String> = definitions.into_iter().filter(|definition| !definition.contains(" IDENTITY")).collect();
         let named = |column: &&Column| definitions.iter().any(|definition| definition.starts_with(&column.name));
         let columns: Vec<Column> = columns.iter().filter(named).cloned().collect();
-        let key = self.chance(5).then(|| columns[0].name.clone());
+        let key = (self.chance(5) && self.has(11)).then(|| columns[0].name.clone());
         let primary = key.as_ref().map(|key| format!(", PRIMARY KEY ({key})")).unwrap_or_default();
         let strategy = self.strategy();
         // A unique key can't go with an expression.
@@ -89,7 +89,7 @@ impl World {
         definitions: &[String],
         columns: &[Column],
     ) -> Result<Option<Node>> {
-        let (target, strategy, bound) = (self.new_target(), self.strategy(), parent.strategy.bound(part));
+        let (target, strategy, bound) = (self.new_target(), self.strategy(), parent.strategy.bound(part, self.has(11)));
         let nested = parent.level <= DEPTH && self.chance(3);
         let below = if nested { format!(" PARTITION BY {} ({})", strategy.keyword(), columns[0].name) } else { String::new() };
         let sql = if self.chance(3) {
@@ -127,7 +127,7 @@ impl World {
         let column = root.columns[0].name.clone();
         match self.rng.random_range(0..5) {
             // An index that some partitions have and others lack.
-            0 => {
+            0 if self.has(11) => {
                 let name = self.new_name();
                 let whole = self.run(&format!("CREATE INDEX {name} ON ONLY {} ({column})", root.name)).await?;
                 let below = |(parent, part): &(String, String)| (*parent == root.name).then(|| part.clone());
@@ -146,11 +146,11 @@ impl World {
                 let name = self.new_name();
                 self.run(&format!("ALTER TABLE {} ADD CONSTRAINT {name} CHECK ({column} <> 99) NOT VALID", root.name)).await?;
             }
-            2 => {
+            2 if self.has(11) => {
                 let name = self.new_name();
                 self.run(&format!("ALTER TABLE {} ADD CONSTRAINT {name} UNIQUE ({column})", root.name)).await?;
             }
-            3 => {
+            3 if self.has(11) => {
                 let name = self.new_name();
                 self.run(&format!("CREATE UNIQUE INDEX {name} ON {} ({column} DESC)", root.name)).await?;
             }

@@ -48,7 +48,11 @@ impl World {
         let Some((keyword, privileges)) = thing.privileges else { return Ok(()) };
         let privileges: Vec<&str> = privileges.split(' ').collect();
         let privilege = self.pick(&privileges).unwrap_or("ALL");
-        let privilege = if self.chance(2) { "ALL" } else { privilege };
+        let privilege = match (self.chance(2), keyword) {
+            (true, "TABLE") if self.has(17) && self.chance(5) => "MAINTAIN",
+            (true, _) => "ALL",
+            _ => privilege,
+        };
         let on = format!("{keyword} {}", thing.target);
         let role = self.role();
         match self.rng.random_range(0..8) {

@@ -57,8 +57,10 @@ impl World {
                 }
             }
             3 => {
-                let Some(relation) = self.relation(&[Kind::Table, Kind::Partitioned]) else { return Ok(()) };
-                let sql = format!("CREATE PUBLICATION {name} FOR TABLE {} WITH (publish = 'insert, truncate')", relation.name);
+                let kinds = if self.has(13) { &[Kind::Table, Kind::Partitioned][..] } else { &[Kind::Table][..] };
+                let Some(relation) = self.relation(kinds) else { return Ok(()) };
+                let also = if self.has(11) { "truncate" } else { "delete" };
+                let sql = format!("CREATE PUBLICATION {name} FOR TABLE {} WITH (publish = 'insert, {also}')", relation.name);
                 if self.run(&sql).await? {
                     self.thing("PUBLICATION", &name, false, None);
                 }
@@ -72,7 +74,7 @@ impl World {
             _ => {
                 let schema = self.schema.clone();
                 let sql = format!(
-                    "CREATE OPERATOR {schema}.=== (FUNCTION = int4eq, LEFTARG = integer, RIGHTARG = integer, COMMUTATOR = OPERATOR({schema}.===))"
+                    "CREATE OPERATOR {schema}.=== (PROCEDURE = int4eq, LEFTARG = integer, RIGHTARG = integer, COMMUTATOR = OPERATOR({schema}.===))"
                 );
                 if self.run(&sql).await? {
                     self.thing("OPERATOR", &format!("{schema}.=== (integer, integer)"), true, None);

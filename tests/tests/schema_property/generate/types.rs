@@ -35,7 +35,7 @@ impl World {
             }
             // From a longer name the server may make a multirange's name that ends within a character.
             3 if target.len() < self.schema.len() + 45 => {
-                let options = if self.chance(5) {
+                let options = if self.chance(5) && self.has(14) {
                     format!("subtype = text, collation = \"C\", multirange_type_name = {}", self.new_target())
                 } else {
                     "subtype = numeric, subtype_opclass = numeric_ops".to_owned()
@@ -81,7 +81,8 @@ impl World {
             return Ok(false);
         }
         self.types.push((target.to_owned(), family));
-        if self.chance(3) {
+        // Domains have arrays since 11.
+        if self.chance(3) && (keyword == "TYPE" || self.has(11)) {
             self.types.push((format!("{target}[]"), Family::Other));
         }
         self.thing(keyword, target, true, Some((keyword, "USAGE")));
@@ -112,10 +113,10 @@ impl World {
                 let options = self.pick(IDENTITIES).unwrap_or_default();
                 let _ = write!(sql, " GENERATED {kind} AS IDENTITY{options}");
             }
-            (Family::Number, 3, Some(number)) => {
+            (Family::Number, 3, Some(number)) if self.has(12) => {
                 let _ = write!(sql, " GENERATED ALWAYS AS ({}(({number})::integer) * 2) STORED", self.a_function());
             }
-            (Family::Text, 1, Some(text)) => {
+            (Family::Text, 1, Some(text)) if self.has(12) => {
                 let _ = write!(sql, " GENERATED ALWAYS AS (({text})::text || {}) STORED", literal("it's \\ --"));
             }
             (Family::Text, 0, _) => {
@@ -152,11 +153,11 @@ impl World {
         let function = self.a_function();
         let action = match (self.rng.random_range(0..8), column.family) {
             (0, Family::Text) => format!("ALTER COLUMN {} SET STORAGE EXTERNAL", column.name),
-            (1, Family::Text) => format!("ALTER COLUMN {} SET COMPRESSION pglz", column.name),
+            (1, Family::Text) if self.has(14) => format!("ALTER COLUMN {} SET COMPRESSION pglz", column.name),
             (2, _) => format!("ALTER COLUMN {} SET (n_distinct = 5, n_distinct_inherited = -0.5)", column.name),
             (3, Family::Number) => format!("ALTER COLUMN {} SET DEFAULT {function}(3)", column.name),
             (4, _) => format!("ALTER COLUMN {} SET NOT NULL", column.name),
-            (5, Family::Number) => format!("ALTER COLUMN {} DROP EXPRESSION IF EXISTS", column.name),
+            (5, Family::Number) if self.has(13) => format!("ALTER COLUMN {} DROP EXPRESSION IF EXISTS", column.name),
             (6, _) => format!("ALTER COLUMN {} DROP IDENTITY IF EXISTS", column.name),
             _ => format!("ALTER COLUMN {} SET STATISTICS 17", column.name),
         };

@@ -46,10 +46,11 @@ impl World {
         };
         let kind = if self.chance(2) { Kind::MaterializedView } else { Kind::View };
         let check = if plain && self.chance(3) { " WITH CASCADED CHECK OPTION" } else { "" };
+        let invoker = if self.has(15) { ", security_invoker = false" } else { "" };
         let sql = match kind {
             Kind::MaterializedView if self.chance(3) => format!("CREATE MATERIALIZED VIEW {target} AS {query} WITH NO DATA"),
             Kind::MaterializedView => format!("CREATE MATERIALIZED VIEW {target} AS {query}"),
-            _ if self.chance(2) => format!("CREATE VIEW {target} WITH (security_barrier, security_invoker = false) AS {query}"),
+            _ if self.chance(2) => format!("CREATE VIEW {target} WITH (security_barrier{invoker}) AS {query}"),
             _ => format!("CREATE VIEW {target} AS {query}{check}"),
         };
         if self.run(&sql).await? {
@@ -81,7 +82,7 @@ impl World {
                 let function = self.new_target();
                 let sql = format!(
                     "CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
-                     CREATE TRIGGER {name} INSTEAD OF UPDATE ON {} FOR EACH ROW EXECUTE FUNCTION {function}()",
+                     CREATE TRIGGER {name} INSTEAD OF UPDATE ON {} FOR EACH ROW EXECUTE PROCEDURE {function}()",
                     view.name
                 );
                 if self.run(&sql).await? {
