@@ -354,6 +354,9 @@ codes! {
         NotEqual "not_equal" [Error]:
             "A table of which the stream does not carry every kind of change is not the same on both sides."
             => "Copy it anew with migrator.resync.";
+        CarriedInDoubt "carried_in_doubt" [Error, Warning]:
+            "Something has happened to a table since it was copied because of which changes may be missing: another table has its name, it was out of our publication for a while, a server was restored or failed over; a warning if its columns were changed."
+            => "Copy it anew with migrator.resync, or wait: it is compared by itself, and this goes when both sides are equal.";
         TableNotComparable "table_not_comparable" [Error]:
             "A table has no usable key and columns of types without equality: its rows can't be found by their old values."
             => "Add a primary key on the source, or choose replica_identity = \"insert_only\".";

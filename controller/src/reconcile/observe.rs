@@ -103,6 +103,10 @@ impl Database {
             }
         }
         let subscribed = subscriptions.iter().any(Option::is_some);
+        if subscribed {
+            let oids: Vec<u32> = subscriptions.iter().flatten().map(|s| s.oid).collect();
+            self.look_at_history(&oids).await?;
+        }
         if !made.is_empty() && !subscribed {
             let left = subscription::left_in(&self.context.control, &self.name, &made).await;
             self.former = left.map_err(Error::doing("looking for former subscriptions"))?;
