@@ -1,6 +1,6 @@
 -- Tables of the control database, in four groups:
 --   side_effect   the ledger: every change made on either side, written before it is made
---   source_file   what a source that does not publish TRUNCATE had at the time of the copy, to tell whether it was truncated since
+--   carried_table what each table was right before it was copied, to tell what has happened to it since of which the stream tells nothing
 --   request       what the operator asked for
 --   the rest      a projection for people, rewritten by the controller at every tick; nothing is decided from it
 -- Times are timestamptz; sizes and lags are bytes; names are the servers' own, unquoted.
@@ -29,15 +29,29 @@ COMMENT ON TABLE migrator.side_effect IS
     'Ledger of every change pg-migrator made to a source or a destination. What it does not name is not ours and is never dropped.';
 CREATE UNIQUE INDEX side_effect_open ON migrator.side_effect (mapping, side, database, kind, object) WHERE undone_at IS NULL;
 
-CREATE TABLE migrator.source_file (
-    mapping   text NOT NULL,
-    database  text NOT NULL,
-    table_oid oid  NOT NULL,
-    file      oid  NOT NULL,
+CREATE TABLE migrator.carried_table (
+    mapping         text    NOT NULL,
+    database        text    NOT NULL,
+    table_oid       oid     NOT NULL,
+    schema          text    NOT NULL,
+    name            text    NOT NULL,
+    destination_oid oid     NOT NULL,
+    file            oid     NOT NULL,
+    published       text    NOT NULL,
+    columns         text    NOT NULL,
+    attributes      text    NOT NULL,
+    doubt           text    CHECK (doubt IN ('columns', 'unknown', 'republished', 'replaced', 'forked')),
+    version         integer NOT NULL DEFAULT 0,
     PRIMARY KEY (mapping, database, table_oid)
 );
-COMMENT ON TABLE migrator.source_file IS
-    'Which file (relfilenode) a table of a source before version 11 had right before it was copied: TRUNCATE, which such a source does not publish, gives it another.';
+COMMENT ON TABLE migrator.carried_table IS
+    'What a table of a source was right before it was copied, and what has happened to it since because of which changes may be missing.';
+COMMENT ON COLUMN migrator.carried_table.table_oid IS 'OID on the source; destination_oid is the one of the table that it was copied into.';
+COMMENT ON COLUMN migrator.carried_table.file IS 'relfilenode: TRUNCATE, which a source before version 11 does not publish, gives it another.';
+COMMENT ON COLUMN migrator.carried_table.published IS 'How it is in our publication: another text means that it was not for a while, or not all of it.';
+COMMENT ON COLUMN migrator.carried_table.doubt IS
+    'What has happened to it. Over when it is copied anew, or has been proved equal as it was written down in this version.';
+CREATE INDEX carried_table_in_doubt ON migrator.carried_table (mapping, database) WHERE doubt IS NOT NULL;
 
 CREATE TABLE migrator.request (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -14,7 +14,7 @@ use crate::ledger::{self, Kind, SideEffect};
 use crate::postgres::{self, Session, quote, retry};
 use crate::provision::schema;
 use crate::reconcile::Context;
-use crate::stream::{Names, money, publication, slot, subscription};
+use crate::stream::{Names, entering, money, publication, slot, subscription};
 
 /// Undoing one effect takes no longer than this: nothing in it is long work.
 const EFFECT_LIMIT: Duration = Duration::from_mins(1);
@@ -259,9 +259,9 @@ async fn restore_identity(source: &Session, effect: &SideEffect) -> Result<(), t
     let found = source.query_opt(include_str!("stream/table_name.sql"), &[&(oid as u32)]).await?;
     let Some(found) = found else { return Ok(()) };
     let table = quote::qualified(found.get(0), found.get(1));
-    match publication::set_identity(source, &table, &identity).await {
+    match entering::set_identity(source, &table, &identity).await {
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_OBJECT) => {
-            publication::set_identity(source, &table, &ReplicaIdentity::Nothing).await
+            entering::set_identity(source, &table, &ReplicaIdentity::Nothing).await
         }
         result => result,
     }

@@ -253,26 +253,6 @@ async fn a_database_that_is_renamed_is_not_begun_anew_beside_itself_and_goes_on_
     pair.source.run("shop", "INSERT INTO t VALUES (2)").await?;
     controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
     compare::equal(&pair.source, &pair.destination, "shop").await?;
-
-    // Whoever wants it under its new name begins anew, as it is told.
-    insisting(&pair.source, "shop", &[], "ALTER DATABASE shop RENAME TO store").await?;
-    controller.wait_for(&pair.destination, told, READY_LIMIT).await?;
-    let fix = "SELECT fix FROM migrator.findings WHERE code = 'database_renamed' AND resolved_at IS NULL";
-    let fix = pair.destination.value("migrator", fix).await?;
-    dropped_as_told(&pair.destination, "shop").await?;
-    let Some((_, statements)) = fix.rsplit_once("in that database ") else {
-        return Err(Error::Broken(format!("no statements are told: {fix}")));
-    };
-    pair.source.run("store", statements).await?;
-    let streams = "EXISTS (SELECT FROM migrator.status() WHERE database = 'store' AND tables_synced = 1)";
-    controller.wait_for(&pair.destination, streams, READY_LIMIT).await?;
-    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
-    compare::equal(&pair.source, &pair.destination, "store").await?;
-    controller.must(&["cutover", MAPPING]).await?;
-    controller.must(&["complete", MAPPING]).await?;
-    for left in ["pg_publication", "pg_replication_slots"] {
-        assert_eq!(pair.source.value("store", &format!("SELECT count(*) FROM {left}")).await?, "0", "{left}");
-    }
     Ok(())
 }
 

@@ -137,7 +137,7 @@ impl Check<'_> {
     /// What can be said of the source while the destination does not answer.
     async fn source_alone(&self, source: &Session) -> Vec<Finding> {
         match admission::databases(&self.source, source, self.settings).await {
-            Ok(selected) => admission::source_findings(self.name, source, &selected, &[], self.settings).await,
+            Ok(selected) => admission::source_findings(self.name, &self.source, source, &selected, &[], self.settings).await,
             Err(error) => vec![failed(Code::CheckFailed, &format!("mapping {}", self.name), &error)],
         }
     }
@@ -170,7 +170,7 @@ impl Check<'_> {
             findings.push(admission::no_database(self.name));
         }
         let (name, settings) = (self.name, self.settings);
-        findings.extend(admission::source_findings(name, source, &selected, &effects, settings).await);
+        findings.extend(admission::source_findings(name, &self.source, source, &selected, &effects, settings).await);
         if let Some(standby) = admission::standby(self.config, name, settings, "check/") {
             findings.extend(fill::look_at_standby(source, &standby).await);
         }
@@ -185,10 +185,6 @@ impl Check<'_> {
             tablespaces::read(source, destination, &settings.tablespaces).await.map(|(_, unplaced)| findings.extend(unplaced))
         {
             findings.push(failed(Code::CheckFailed, &mapping, &error));
-        }
-        match admission::left_out(&self.source, &selected, settings).await {
-            Ok(found) => findings.extend(found),
-            Err(error) => findings.push(failed(Code::CheckFailed, &mapping, &error)),
         }
         let names = selected.iter().map(|(_, name)| name.clone()).collect();
         let mut roles_to_come = BTreeSet::new();
@@ -247,8 +243,8 @@ impl Check<'_> {
             }
         }
         if let Some(former) = preflight::renamed::begun_as(one.effects, database, &names).filter(|_| !findings.is_empty()) {
-            // What is in the way was made for itself. What is left on the destination the finding of a run has.
-            return vec![preflight::renamed::finding(database, former, &names, &[])];
+            // What is in the way was made for itself.
+            return vec![preflight::renamed::finding(database, former)];
         }
         let definition = match carry::definition(source, destination, self.settings, database).await {
             Ok((definition, _)) => Some(definition),

@@ -49,6 +49,8 @@ pub struct Table {
     pub columns: Vec<String>,
     /// Names and types of all columns, to be compared with the other side's.
     pub fingerprint: String,
+    /// Names of the tables whose partition or child it is, up to the root; to be compared with the other side's as well.
+    pub ancestors: String,
 }
 
 impl Table {
@@ -107,6 +109,7 @@ fn from_row(row: &Row) -> Table {
         incomparable_columns: row.get("incomparable_columns"),
         columns: row.get("columns"),
         fingerprint: row.get("fingerprint"),
+        ancestors: row.get("ancestors"),
     }
 }
 
@@ -127,5 +130,6 @@ pub fn sample(name: &str, bytes: i64) -> Table {
         incomparable_columns: vec![],
         columns: vec![],
         fingerprint: String::new(),
+        ancestors: String::new(),
     }
 }

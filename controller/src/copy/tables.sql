@@ -45,6 +45,16 @@ WITH RECURSIVE used AS (
     FROM generated g JOIN pg_catalog.pg_index i ON i.indrelid = g.attrelid
     WHERE i.indisvalid AND g.attnum = ANY ((i.indkey::int2[])[0:COALESCE((pg_catalog.to_jsonb(i) ->> 'indnkeyatts')::integer, i.indnatts) - 1])
     GROUP BY 1
+), ancestors AS (
+    -- Of what a table is a partition or child, however far up.
+    SELECT i.inhrelid AS oid, i.inhparent AS ancestor
+    FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relkind = 'r'
+    UNION
+    SELECT a.oid, i.inhparent FROM ancestors a JOIN pg_catalog.pg_inherits i ON i.inhrelid = a.ancestor
+), descent AS (
+    SELECT a.oid, string_agg(n.nspname || '.' || c.relname, ', ' ORDER BY n.nspname::text COLLATE "C", c.relname::text COLLATE "C") AS ancestors
+    FROM ancestors a JOIN pg_catalog.pg_class c ON c.oid = a.ancestor JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    GROUP BY a.oid
 )
 SELECT c.oid,
        n.nspname                                     AS schema,
@@ -74,10 +84,12 @@ SELECT c.oid,
        COALESCE(k.in_identity, false)                AS identity_is_generated,
        CASE WHEN c.relreplident IN ('d', 'n', 'f') THEN a.incomparable ELSE '{}' END AS incomparable_columns,
        a.columns,
-       a.fingerprint
+       a.fingerprint,
+       COALESCE(d.ancestors, '')                     AS ancestors
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN generated_key k ON k.indrelid = c.oid
+LEFT JOIN descent d ON d.oid = c.oid
 CROSS JOIN LATERAL (
     SELECT COALESCE(array_agg(t.attname::text ORDER BY t.attnum) FILTER (WHERE t.generated = ''), '{}') AS columns,
            COALESCE(array_agg(t.attname::text ORDER BY t.attnum) FILTER (WHERE t.atttypid = ANY (ARRAY(SELECT oid FROM incomparable))),

@@ -19,8 +19,7 @@ use crate::postgres::{Lsn, Session, quote, refusal, retry};
 use crate::provision::statistics;
 
 /// Why a table is copied anew, with what is read of it then.
-pub(super) const CHANGED: &str =
-    "the source rewrote the table, or changed its columns, after it was looked at: it is looked at again and copied anew";
+pub(super) const CHANGED: &str = "the source rewrote or renamed the table, or changed its columns, after it was looked at: it is looked at again and copied anew";
 
 /// What a worker shares with the others of its pass.
 pub(super) struct Worker {
@@ -409,14 +408,15 @@ impl Sessions {
         self.were_changed(&[table]).await
     }
 
-    /// Whether any of the tables has got another file, is gone, or has under the snapshot a column more than is copied: its values would be
+    /// Whether any of the tables has got another file, is gone, has lost its name to another one, which then was read, or has under the snapshot a column more than is copied: its values would be
     /// nowhere, since the stream brings only what is written later.
     pub async fn were_changed(&self, tables: &[&Table]) -> Result<bool, Failure> {
         let oids: Vec<u32> = tables.iter().map(|table| table.oid).collect();
         let columns: Vec<i64> = tables.iter().map(|table| table.columns.len() as i64).collect();
+        let names: Vec<String> = tables.iter().map(|table| table.sql_name()).collect();
         let row = self
             .reader
-            .query_one(include_str!("unchanged_files.sql"), &[&oids, &columns])
+            .query_one(include_str!("unchanged_files.sql"), &[&oids, &columns, &names])
             .await
             .map_err(|source| Failure::of(source, "looking for a table's file"))?;
         Ok(row.get::<_, i64>(0) != tables.len() as i64)

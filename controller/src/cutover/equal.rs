@@ -10,9 +10,10 @@ use crate::copy::table;
 use crate::ledger;
 use crate::monitor::drift;
 use crate::reconcile::stall::naming_lockers;
-use crate::reconcile::{Context, watch};
+use crate::reconcile::{Context, history, watch};
 use crate::stream::subscription::{self, TableState};
 use crate::stream::{Names, options, publication};
+use crate::verify::carried::Place;
 use crate::verify::{self, Comparison, Difference, Doubt};
 
 /// What was ready when the cutover was asked for must be so now, when nobody can change it any more.
@@ -49,6 +50,15 @@ pub(super) async fn still(context: &Context, candidate: &Candidate) -> Result<()
     let published = publication::observe_all(&candidate.source, &candidate.names).await.map_err(failed(looking, candidate))?;
     let differences = drift::differences(&ours, &theirs, &states, &publication::tables(&published));
     if differences.is_empty() {
+        // What has happened to tables a moment ago is found out by comparing them, like what is known already.
+        let Context { control, mapping, .. } = context;
+        let place = Place { control, mapping, database: &candidate.name };
+        let is_attached = |schema: &str, name: &str| states.contains_key(&(schema.to_owned(), name.to_owned()));
+        let Candidate { source, destination, names, .. } = candidate;
+        history::look(context, &candidate.name, names, &subscriptions, source, destination)
+            .await
+            .map_err(|error| Error::Database(Box::new(error.into())))?;
+        place.look(&candidate.source, &candidate.names, &theirs, is_attached).await.map_err(failed(looking, candidate))?;
         tracing::debug!(mapping = context.mapping, database = candidate.name, "still equal");
         return Ok(());
     }
@@ -88,8 +98,18 @@ enum When {
 /// What was found of every database, side by side.
 async fn compare(context: &Context, candidates: &[Candidate], when: When) -> Result<Vec<Comparison>, Error> {
     try_join_all(candidates.iter().map(|candidate| async move {
-        let Some(pair) = &candidate.pair else { return Ok(Comparison::default()) };
         let doubts = doubts(context, candidate).await?;
+        if doubts.is_empty() {
+            return Ok(Comparison::default());
+        }
+        let opened;
+        let pair = if let Some(pair) = &candidate.pair {
+            pair
+        } else {
+            let pair = verify::Pair::open(&context.source, &context.destination, &candidate.name);
+            opened = pair.await.map_err(comparing(candidate))?;
+            &opened
+        };
         let comparing_them = async {
             match when {
                 When::Before => pair.compare(&candidate.names, doubts).await,

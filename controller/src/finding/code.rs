@@ -112,9 +112,9 @@ codes! {
         DatabaseNotConnectable "database_not_connectable" [Warning]:
             "A database of the source allows no connections, or is left from an interrupted DROP DATABASE, and stays behind, as with pg_dumpall."
             => "Allow connections if it is to be carried over; drop it if it is invalid.";
-        DatabaseLeftOut "database_left_out" [Warning]:
-            "The source's template1, or a postgres that has nothing but extensions, holds something, and does not take part."
-            => "Bring it over by hand with pg_dump, if it is needed; otherwise nothing.";
+        ContentsLeft "contents_left" [Warning]:
+            "A database that every instance has holds something that stays behind: template1, or postgres where it does not take part."
+            => "Do the same on the destination if it is wanted there, or name the database in databases.exclude.";
     }
     "The destination instance" {
         DestinationVersion "destination_version" [Error]:
@@ -180,7 +180,7 @@ codes! {
             => "Drop it on the destination if nobody needs it, its subscription first: the fix has the statements.";
         DatabaseRenamed "database_renamed" [Error]:
             "A database was renamed on the source since it was begun; it is not begun anew under its new name."
-            => "Rename it back to go on; or drop what was made under the former name to begin anew: the fix has the statements.";
+            => "Rename it back to go on, or leave it out with databases.exclude.";
         DatabaseMadeAnew "database_made_anew" [Error]:
             "A database was made anew on the source; what was carried over of the former one of its name is left as it is."
             => "Drop that on the destination to begin anew, its subscription first: the fix has the statements; or exclude the new one.";
@@ -303,8 +303,9 @@ codes! {
         PostfixOperator "postfix_operator" [Error]:
             "Postfix operators are gone since version 14."
             => "Call the operator's function instead, and drop the operator.";
-        MaintenanceSearchPath "maintenance_search_path" [Info]:
-            "Since version 17 indexes are built with a fixed search_path, on which a function may depend."
+        MaintenanceSearchPath "maintenance_search_path" [Warning, Info]:
+            "Since version 17 indexes are built and materialized views filled with a fixed search_path, and a function depends on it; a warning if it \
+             seems to."
             => "On the source: ALTER FUNCTION … SET search_path to what the function needs.";
         WithOids "with_oids" [Warning]:
             "A table was made WITH OIDS; its hidden column oid is gone since version 12."
@@ -315,6 +316,12 @@ codes! {
         GeneratedColumn "generated_column" [Error]:
             "A column is generated in a table and not in its parent, or the other way round, which version 16 and later refuse."
             => "Make both alike on the source; the finding has the statements.";
+        NullableChild "nullable_child" [Error]:
+            "A column may be null in a table and not in its parent, which version 18 does not allow any more."
+            => "Give the column a value where it has none, and SET NOT NULL; or take the table from its parent.";
+        PartitionHash "partition_hash" [Error]:
+            "A table is partitioned by the hash of an enum or of an object's name, which is another on the destination."
+            => "Partition it by LIST on the source, or by the hash of another column.";
         UnloggedPartitioned "unlogged_partitioned" [Info]:
             "A partitioned table is marked as unlogged, which meant nothing before 18 and is refused by it."
             => "Nothing: it is made without the mark, and its partitions are unlogged where they are on the source.";
@@ -350,6 +357,9 @@ codes! {
         NotEqual "not_equal" [Error]:
             "A table of which the stream does not carry every kind of change is not the same on both sides."
             => "Copy it anew with migrator.resync.";
+        CarriedInDoubt "carried_in_doubt" [Error, Warning]:
+            "Something has happened to a table since it was copied because of which changes may be missing: another table has its name, it was out of our publication for a while, a server was restored or failed over; a warning if its columns were changed."
+            => "Copy it anew with migrator.resync, or wait: it is compared by itself, and this goes when both sides are equal.";
         TableNotComparable "table_not_comparable" [Error]:
             "A table has no usable key and columns of types without equality: its rows can't be found by their old values."
             => "Add a primary key on the source, or choose replica_identity = \"insert_only\".";

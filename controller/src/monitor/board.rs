@@ -13,6 +13,7 @@ use crate::copy::pipe::Progress;
 use crate::finding::Finding;
 use crate::postgres::Lsn;
 use crate::stream::sequences::{self, Value, Values};
+use crate::verify::history::Seen;
 
 /// `migrator.status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -185,6 +186,8 @@ pub struct DatabaseView {
     pub beside: Option<Beside>,
     /// What of it had to be proved equal, once that was tried.
     pub proof: Option<Proof>,
+    /// Where both servers were at the last look.
+    pub history: Option<Seen>,
     /// By stream, how many rows it missed that were then seen to be missing on the source as well.
     pub missing_harmless: Vec<(usize, i64)>,
     /// Findings by the part that found them: each part replaces its own.

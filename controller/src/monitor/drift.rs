@@ -80,6 +80,20 @@ pub fn differences(
                     table.fingerprint, other.fingerprint
                 ));
             }
+            Some(other) if other.ancestors != table.ancestors => {
+                let of = |ancestors: &str| {
+                    if ancestors.is_empty() {
+                        "it is nobody's partition or child".to_owned()
+                    } else {
+                        format!("it is one of {ancestors}")
+                    }
+                };
+                differences.push(format!(
+                    "{label} does not belong to the same tables: on the source {}, on the destination {}",
+                    of(&table.ancestors),
+                    of(&other.ancestors)
+                ));
+            }
             // The name is the same, the table is another one: dropped and made anew, or taken out of the publication.
             Some(_) if !published.contains(&table.oid) => {
                 differences.push(format!("table {label} is not in our publication: it was made anew, or somebody took it out"));
@@ -133,6 +147,16 @@ mod tests {
         assert!(told.iter().any(|d| d.contains("s.new is only on the source")));
         assert!(told.iter().any(|d| d.contains("s.left is on both sides")));
         assert!(told.iter().any(|d| d.contains("s.gone is no longer")));
+    }
+
+    #[test]
+    fn a_partition_that_was_attached_on_one_side_alone_is_drift() {
+        let attached = HashMap::from([(("s".to_owned(), "a".to_owned()), TableState::Ready)]);
+        let of = |ancestors: &str| [Table { ancestors: ancestors.into(), ..table("a", "x integer") }];
+        let published = HashSet::from([1]);
+        assert!(differences(&of("s.root"), &of("s.root"), &attached, &published).is_empty());
+        let told = differences(&of("s.root"), &of(""), &attached, &published);
+        assert!(told.len() == 1 && told[0].contains("on the source it is one of s.root"), "{told:?}");
     }
 
     #[test]

@@ -133,7 +133,7 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
             "schemas_equal",
             facts.drift.is_empty(),
             if facts.drift.is_empty() { "no difference in tables and columns".to_owned() } else { facts.drift.join("; ") },
-            "make the same change on both sides, or take it back",
+            "make the same change on both sides, or take it back; a table whose columns were changed is compared by itself then (carried_in_doubt)",
         ),
         check(
             "sequences_copied",

@@ -5,7 +5,7 @@ use super::database_finding;
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{Kind, SideEffect};
 use crate::postgres::quote;
-use crate::stream::{Names, publications, subscription};
+use crate::stream::Names;
 
 /// The name under which a database was begun, where that is another one: by the ledger's slots, whose names tell which database of the
 /// source it is.
@@ -15,17 +15,9 @@ pub fn begun_as<'e>(effects: &'e [SideEffect], database: &str, names: &[Names]) 
     effects.iter().find(is_slot).map(|e| e.database.as_str())
 }
 
-/// What is told of it; `left` are the subscriptions in the destination's database of the former name.
-pub fn finding(database: &str, former: &str, names: &[Names], left: &[String]) -> Finding {
+/// What is told of it.
+pub fn finding(database: &str, former: &str) -> Finding {
     let (now, before) = (quote::ident(database), quote::ident(former));
-    let on_destination = if left.is_empty() {
-        String::new()
-    } else {
-        format!("on the destination, if nobody needs what was carried over, {} ", subscription::steps_to_drop(former, left))
-    };
-    let slots: Vec<String> = names.iter().map(|names| quote::literal(&names.slot)).collect();
-    let publications = publications(names);
-    let publications = quote::ident_list(publications.iter().map(String::as_str));
     database_finding(
         Severity::Error,
         database,
@@ -35,10 +27,7 @@ pub fn finding(database: &str, former: &str, names: &[Names], left: &[String]) -
             "it was begun as {before} and has been renamed on the source since; its stream does not find it, and it is not begun anew"
         ),
         format!(
-            "to go on, on the source: ALTER DATABASE {now} RENAME TO {before}; or, to begin anew under the new name: {on_destination}on the \
-             source, in that database SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name IN ({}); DROP \
-             PUBLICATION IF EXISTS {publications};",
-            slots.join(", ")
+            "to go on, on the source: ALTER DATABASE {now} RENAME TO {before}; or leave it out: databases.exclude of the mapping"
         ),
     )
 }

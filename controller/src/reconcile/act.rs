@@ -5,12 +5,12 @@ use std::sync::{Arc, PoisonError};
 
 use serde_json::json;
 
-use super::Context;
 use super::database::{Database, Error};
 use super::decide::Refusal;
 use super::fill::{share, take_permits, telling_blockers};
 use super::isolate::Detached;
 use super::watch::Watcher;
+use super::{Context, Order, stall};
 use crate::copy::table;
 use crate::finding::{Code, Finding, Severity};
 use crate::ledger::{self, Kind, Side, SideEffect};
@@ -66,8 +66,7 @@ impl Database {
                 ),
             ),
             Refusal::Renamed => {
-                let (former, left) = self.begun_as.clone().unwrap_or_default();
-                return preflight::renamed::finding(&self.name, &former, &self.names, &left);
+                return preflight::renamed::finding(&self.name, self.begun_as.as_deref().unwrap_or_default());
             }
             Refusal::MadeAnew => (
                 Code::DatabaseMadeAnew,
@@ -143,7 +142,7 @@ impl Database {
             .map_err(Error::doing("creating the database"))?
             .get(0);
         // Should we be killed before it has its settings, the next one of us knows of it.
-        ledger::amend(&control, effect, &json!({ "oid": oid, "unsettled": true })).await?;
+        ledger::amend(&control, effect, &carry::to_remember(&definition, oid)).await?;
         run(format!("ALTER DATABASE {} RENAME TO {}", quote::ident(&temporary), quote::ident(&name))).await?;
         self.settle(effect).await?;
         self.target_is_fresh = true;
@@ -271,16 +270,20 @@ impl Database {
     }
 
     /// Puts tables that could only be made now into the publication: they are copied like any other, while the rest streams.
-    async fn publish_late(&mut self, made: HashSet<(String, String)>) -> Result<(), Error> {
-        if made.is_empty() {
+    async fn publish_late(&mut self, made: HashSet<TableName>) -> Result<(), Error> {
+        // Those that were in use the last time are tried once more.
+        self.unpublished.extend(made);
+        if self.unpublished.is_empty() {
             return Ok(());
         }
         let (names, name, policy) = (self.names.clone(), self.name.clone(), self.context.settings.replica_identity);
         let (control, mapping) = (Arc::clone(&self.context.control), self.context.mapping.clone());
         let source = self.source().await?;
         let mut tables = table::read(source).await.map_err(Error::doing("reading the source's tables"))?;
-        tables.retain(|t| made.contains(&(t.schema.clone(), t.name.clone())));
+        tables.retain(|t| self.unpublished.contains(&(t.schema.clone(), t.name.clone())));
+        let Some(source) = &self.source else { return Ok(()) };
         let outcome = publication::ensure(source, &control, &mapping, &name, &names, &tables, policy).await?;
+        self.unpublished.clear();
         self.context.board.set_findings(&name, "late publication", outcome.refused.into_values().collect());
         self.tables = None;
         Ok(())
@@ -373,7 +376,8 @@ impl Database {
             // Whatever held before: it is to be found anew.
             self.context.board.database(&self.name, |view| view.checks.clear());
         }
-        for order in orders {
+        let mut orders = orders.into_iter();
+        while let Some(order) = orders.next() {
             // Whoever asked may be gone; then the request is open still, and asked again at the next start.
             let meant = match self.order_meant(order.table.as_deref()).await {
                 Ok(Meant::Beside) => {
@@ -404,6 +408,14 @@ impl Database {
                 // What streams carried that have lost their slots is to be copied anew, if there are such; the others go on.
                 let streams: Vec<Names> = if lost.is_empty() { names.clone() } else { lost.iter().copied().cloned().collect() };
                 let mut detached = resync::detach(&mut destination, &streams, meant.as_ref()).await?;
+                if meant.is_none() {
+                    let written = source.query_one("SELECT pg_catalog.pg_current_wal_flush_lsn()", &[]).await.map_err(failed)?;
+                    for names in &streams {
+                        subscription::begin_by(&destination, names, written.get(0)).await?;
+                    }
+                    // So that what was applied before is not missed.
+                    context.board.database(&name, |view| view.history = None);
+                }
                 // With one table anew, the rows that others miss are not to be forgotten.
                 if meant.is_none() || !has_missing {
                     resync::forget_failures(&destination, &streams).await?;
@@ -439,7 +451,20 @@ impl Database {
                 }
                 Ok::<_, resync::Error>((detached.len(), tables))
             };
-            let outcome = detached.await.map_err(|error| error.to_string());
+            let outcome = detached.await;
+            let in_use = match outcome {
+                Err(resync::Error::Publication(error @ publication::Error::Locked { .. })) if meant.is_some() => Err(error),
+                outcome => Ok(outcome.map_err(|error| error.to_string())),
+            };
+            let outcome = match in_use {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    // The others stream on meanwhile.
+                    self.put_off(std::iter::once(order).chain(orders).collect(), error.into()).await;
+                    return Ok(());
+                }
+            };
+            self.context.board.set_findings(&self.name, "orders", Vec::new());
             let outcome = outcome.map(|(detached, tables)| {
                 // What failed to be copied is tried at once.
                 let is_ordered = |oid: u32| meant.is_none() || tables.iter().any(|t| t.oid == oid);
@@ -457,6 +482,29 @@ impl Database {
             self.watcher = Watcher::default();
         }
         Ok(())
+    }
+
+    /// Orders that could not be carried out for now, since a table is in use: the next round tries again.
+    async fn put_off(&mut self, orders: Vec<Order>, error: Error) {
+        let lockers = stall::lockers(&self.context, &self.name, &error).await.map(|lockers| format!("; {lockers}"));
+        let finding = Finding {
+            severity: Severity::Warning,
+            database: self.name.clone(),
+            code: Code::StepFailed,
+            object: self.name.clone(),
+            reason: format!("{error}{}", lockers.unwrap_or_default()),
+            fix: "it is tried again by itself; if it stays, end the transactions that write to these tables".to_owned(),
+            statement: None,
+        };
+        self.context.board.set_findings(&self.name, "orders", vec![finding]);
+        let mut open = self.context.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        let later = open.remove(&self.name).unwrap_or_default();
+        open.insert(self.name.clone(), orders.into_iter().chain(later).collect());
+        drop(open);
+        self.tables = None;
+        self.forget_comparison();
+        self.finished = false;
+        self.watcher = Watcher::default();
     }
 }
 

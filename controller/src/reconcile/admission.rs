@@ -9,7 +9,7 @@ use crate::finding::{Code, Finding, Severity};
 use crate::gentle::room;
 use crate::ledger;
 use crate::monitor::projection::{self, Projection};
-use crate::postgres::{Endpoint, Session, quote};
+use crate::postgres::{Endpoint, Session};
 use crate::provision::{control, tablespaces};
 use crate::stream::Names;
 use crate::{cutover, preflight};
@@ -83,14 +83,13 @@ impl Mapping {
         };
         let selected = databases(&self.source, &source, &self.settings).await?;
         let mut found = Before {
-            source: source_findings(&self.name, &source, &selected, &[], &self.settings).await,
+            source: source_findings(&self.name, &self.source, &source, &selected, &[], &self.settings).await,
             destination: destination_findings(&self.name, &self.control_database, &destination, &selected, &[], &self.settings)
                 .await,
         };
         let (_, unplaced) = tablespaces::read(&source, &destination, &self.settings.tablespaces).await?;
         // There may be a control database all the same, which says so.
         found.source.extend(unplaced);
-        found.source.extend(left_out(&self.source, &selected, &self.settings).await?);
         found.source.retain(|f| f.database.is_empty());
         found.destination.retain(|f| f.database.is_empty());
         if selected.is_empty() {
@@ -198,6 +197,7 @@ pub fn standby(config: &Config, name: &str, mapping: &config::Mapping, label: &s
 /// The checks of the source instance. What our names say was made by us already needs no room any more.
 pub async fn source_findings(
     mapping: &str,
+    endpoint: &Endpoint,
     source: &Session,
     selected: &[(u32, String)],
     effects: &[ledger::SideEffect],
@@ -213,6 +213,10 @@ pub async fn source_findings(
     };
     let mut findings = preflight::source(source, source.version(), &needs).await;
     findings.extend(room::finding(mapping, settings.max_source_connections, selected.len()));
+    // What the operator leaves out is left out knowingly.
+    let mut kept = vec!["template1", "postgres"];
+    kept.retain(|name| settings.databases.selects(name) && !selected.iter().any(|(_, selected)| selected == name));
+    findings.extend(preflight::left_behind(endpoint, &kept).await);
     findings
 }
 
@@ -294,71 +298,4 @@ async fn is_used(endpoint: &Endpoint, database: &str) -> Result<bool, Error> {
     let session = endpoint.connect(database).await?;
     let row = session.query_one(include_str!("inhabited.sql"), &[]).await.map_err(doing("looking into the database postgres"))?;
     Ok(row.get("inhabited"))
-}
-
-/// Tells of what somebody has put into the databases that every instance has, and that do not take part: a restore of `pg_dumpall`'s output
-/// would bring it into the destination's.
-pub async fn left_out(
-    endpoint: &Endpoint,
-    selected: &[(u32, String)],
-    settings: &config::Mapping,
-) -> Result<Vec<Finding>, Error> {
-    let mut findings = Vec::new();
-    for name in ["postgres", "template1"] {
-        if !settings.databases.selects(name) || selected.iter().any(|(_, selected)| selected == name) {
-            continue;
-        }
-        let session = match endpoint.connect(name).await {
-            Ok(session) => session,
-            // What nobody can connect to is told as such.
-            Err(error) if !error.is_transient() => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let row =
-            session.query_one(include_str!("inhabited.sql"), &[]).await.map_err(doing("looking into the source's templates"))?;
-        findings.extend(holds(name, row.get("inhabited"), &row.get::<_, Vec<String>>("extensions")));
-    }
-    Ok(findings)
-}
-
-/// The finding about a database of every instance's that holds something and does not take part.
-fn holds(name: &str, objects: bool, extensions: &[String]) -> Option<Finding> {
-    let extensions = if extensions.is_empty() { None } else { Some(format!("extensions ({})", extensions.join(", "))) };
-    let what: Vec<String> = objects.then(|| "objects".to_owned()).into_iter().chain(extensions).collect();
-    if what.is_empty() {
-        return None;
-    }
-    let copies = if name == "template1" { ", which databases made from now on would not have" } else { "" };
-    Some(Finding {
-        severity: Severity::Warning,
-        database: String::new(),
-        code: Code::DatabaseLeftOut,
-        object: format!("source: database {}", quote::ident(name)),
-        reason: format!(
-            "somebody has put {} into it, which is not carried over: every instance has this database{copies}",
-            what.join(" and ")
-        ),
-        fix: format!(
-            "if it is needed, bring it over by hand: pg_dump --dbname={name} of the source, psql into the destination's; otherwise nothing, or \
-             exclude the database (databases.exclude of the mapping)"
-        ),
-        statement: None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_database_of_every_instance_holds_is_told() {
-        let reason = |objects, extensions: &[&str]| {
-            let extensions: Vec<String> = extensions.iter().map(|&name| name.to_owned()).collect();
-            holds("template1", objects, &extensions).map(|finding| finding.reason)
-        };
-        assert_eq!(reason(false, &[]), None);
-        assert!(reason(true, &[]).is_some_and(|r| r.starts_with("somebody has put objects into it")));
-        assert!(reason(true, &["a", "b"]).is_some_and(|r| r.contains("objects and extensions (a, b)")));
-        assert!(reason(false, &["a"]).is_some_and(|r| r.contains("put extensions (a) into it") && r.contains("from now on")));
-    }
 }

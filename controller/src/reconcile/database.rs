@@ -1,6 +1,6 @@
 //! One database of a mapping: observes both sides, decides, acts, and looks again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -88,6 +88,9 @@ pub enum Error {
     /// Comparing both sides.
     #[error(transparent)]
     Verify(#[from] verify::Error),
+    /// Where both servers are.
+    #[error(transparent)]
+    History(#[from] verify::history::Error),
 }
 
 impl Error {
@@ -125,6 +128,8 @@ pub struct Database {
     pub(super) in_step: bool,
     pub(super) statements_open: usize,
     pub(super) failed: HashMap<u32, Failed>,
+    /// Tables made late that are not published yet, since they were in use.
+    pub(super) unpublished: HashSet<resync::TableName>,
     /// The source's tables, and until when they need not be read again.
     pub(super) tables: Option<(Instant, Arc<Vec<Table>>)>,
     /// Since when every step has failed.
@@ -141,8 +146,8 @@ pub struct Database {
     pub(super) detached: Vec<Detached>,
     /// Subscriptions of ours that are in a database of this name and are of none of its streams: those of a former one.
     pub(super) former: Vec<String>,
-    /// The name under which it was begun, where that is another one, and the subscriptions that are there for it still.
-    pub(super) begun_as: Option<(String, Vec<String>)>,
+    /// The name under which it was begun, where that is another one and something of it is there still.
+    pub(super) begun_as: Option<String>,
     /// Streams that fail, nobody knows at what.
     pub(super) riddles: HashMap<usize, Riddle>,
 }
@@ -202,6 +207,7 @@ impl Database {
             in_step: false,
             statements_open: 0,
             failed: HashMap::new(),
+            unpublished: HashSet::new(),
             tables: None,
             failing_since: None,
             retry_finish_at: None,
@@ -392,8 +398,8 @@ impl Database {
             let phase = if hold.is_some() { Phase::Copying } else { super::watch::phase(self.in_step, self.finished) };
             context.board.set_phase_waiting(&self.name, phase, hold.clone());
             let open = if self.finished { self.statements_open } else { self.statements_open.max(1) };
-            self.source().await?;
-            self.destination().await?;
+            let subscribed: Vec<u32> = subscriptions.iter().flatten().copied().collect();
+            self.look_at_history(&subscribed).await?;
             let (Some(source), Some(destination)) = (&self.source, &self.destination) else { return Ok(()) };
             let stream = super::watch::Stream {
                 context: &context,
@@ -403,8 +409,12 @@ impl Database {
                 source,
                 destination,
             };
+            let in_doubt = self.watcher.in_doubt().to_vec();
             let outcome = self.watcher.tick(&stream, open).await.map_err(Error::doing("watching the stream"))?;
             self.in_step = self.watcher.in_step();
+            if self.watcher.in_doubt().iter().any(|table| !in_doubt.contains(table)) {
+                self.prove_at_once();
+            }
             let paused = *self.mode.borrow() == Mode::Paused;
             let kept_back = context.holds.borrow().of(&self.name).map(str::to_owned);
             let kept_back = kept_back.or_else(|| paused.then(|| "migrator.resume".to_owned()));

@@ -19,7 +19,7 @@ use crate::postgres::{Endpoint, Session};
 use crate::provision::failure::Failures;
 use crate::provision::{label_provider, schema, statistics};
 use crate::stream::{Names, slot, subscription};
-use crate::verify;
+use crate::verify::carried::Place;
 
 /// A standby that could not be read from is tried again after this long.
 const STANDBY_AGAIN: Duration = Duration::from_mins(10);
@@ -63,11 +63,14 @@ impl Database {
                 .await
                 .map_err(Error::doing("waiting for the apply worker to stop"))?;
         }
-        if verify::files::matter(self.source().await?) {
-            verify::files::note(self.source().await?, &context.control, &context.mapping, &name, &to_copy)
-                .await
-                .map_err(Error::doing("writing down the files of the tables to be copied"))?;
-        }
+        self.source().await?;
+        self.destination().await?;
+        let (Some(source), Some(destination)) = (&self.source, &self.destination) else { return Ok(()) };
+        let place = Place { control: &context.control, mapping: &context.mapping, database: &name };
+        place
+            .note(source, destination, &names, &to_copy)
+            .await
+            .map_err(Error::doing("writing down what the tables are that are to be copied"))?;
         let settings = pass::Settings {
             source: context.source.clone(),
             source_database: name.clone(),

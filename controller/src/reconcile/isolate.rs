@@ -150,7 +150,8 @@ impl Database {
                 let adding = self.adding(&conflict, columns).await?;
                 let fix = format!(
                     "make the same change on the destination, with the source's default and constraints: {adding}; then the \
-                     stream goes on by itself"
+                     stream goes on by itself, and the table is compared: copy it anew if each side made values of its own for rows that \
+                     were there (carried_in_doubt, not_equal)"
                 );
                 self.note_riddle(stream, &format!("{table}: {reason}"), &fix);
                 return Ok(());

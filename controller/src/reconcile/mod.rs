@@ -37,6 +37,7 @@ pub mod decide;
 mod early;
 mod ending;
 pub mod fill;
+pub mod history;
 mod isolate;
 mod keeper;
 pub mod lock;

@@ -110,9 +110,13 @@ impl Database {
             let left = subscription::left_in(&self.context.control, former, &there).await;
             let left = left.map_err(Error::doing("looking for what was begun under another name"))?;
             let is_there = published.iter().any(|p| p.exists || p.has_inserts) || slots.iter().any(|slot| *slot != Slot::Missing);
-            self.begun_as = (is_there || !left.is_empty()).then(|| (former.to_owned(), left));
+            self.begun_as = (is_there || !left.is_empty()).then(|| former.to_owned());
         }
         let subscribed = subscriptions.iter().any(Option::is_some);
+        if subscribed {
+            let oids: Vec<u32> = subscriptions.iter().flatten().map(|s| s.oid).collect();
+            self.look_at_history(&oids).await?;
+        }
         if !made.is_empty() && !subscribed {
             let left = subscription::left_in(&self.context.control, &self.name, &made).await;
             self.former = left.map_err(Error::doing("looking for former subscriptions"))?;

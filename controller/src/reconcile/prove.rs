@@ -9,6 +9,8 @@ use tracing::Instrument as _;
 use super::database::{Database, Error};
 use super::stall::naming_lockers;
 use crate::monitor::readiness::Proof;
+use crate::verify::carried::Place;
+use crate::verify::history::Seen;
 use crate::verify::{self, Comparison};
 
 /// They are compared again after this long …
@@ -65,7 +67,13 @@ impl Database {
             let _seat = context.gentle.room.seats(1).await;
             let comparing =
                 async { verify::Pair::open(&context.source, &context.destination, &name).await?.compare(&names, doubts).await };
-            naming_lockers(&context, &name, |by| verify::Error::Locked { by }, Box::pin(comparing)).await
+            let compared = naming_lockers(&context, &name, |by| verify::Error::Locked { by }, Box::pin(comparing)).await?;
+            let place = Place { control: &context.control, mapping: &context.mapping, database: &name };
+            // While a stream leaves out what comes, nothing is over.
+            if !context.board.database(&name, |view| view.history.as_ref().is_some_and(Seen::is_ahead)) {
+                place.proved(&compared.over).await.map_err(verify::Error::noting)?;
+            }
+            Ok(compared)
         };
         self.prover.task.spawn(compare.in_current_span());
         Ok(())
@@ -88,6 +96,11 @@ impl Database {
         context.board.set_findings(&name, "proof", findings);
         context.board.database(&name, |view| view.proof = Some(proof));
         self.prover.due = Some(Instant::now() + pause);
+    }
+
+    /// Something has happened to tables: they are not left to the next turn.
+    pub(super) fn prove_at_once(&mut self) {
+        self.prover.due = None;
     }
 
     /// Begins anew: what was found says nothing any more.
@@ -137,7 +150,7 @@ mod tests {
         assert!(
             told.detail.contains("2 are equal, 1 could not") && told.detail.contains("a.busy") && told.detail.contains("1.5 s")
         );
-        let doubt = Doubt { oid: 1, schema: "a".into(), name: "log".into(), why: Why::Rewritten };
+        let doubt = Doubt { oid: 1, schema: "a".into(), name: "log".into(), why: Why::Rewritten, incident: None };
         let found = Comparison { different: vec![Difference { doubt, ours: 0, theirs: 9 }], ..Comparison::default() };
         let told = proof(&found, "m", "d");
         assert!(told.troubles[0].contains("a.log") && told.fix.contains("'a.log'"), "{told:?}");

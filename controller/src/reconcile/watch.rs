@@ -19,6 +19,7 @@ use crate::stream::sequences::{self, Carry};
 use crate::stream::slot::{self, Slot};
 use crate::stream::subscription::{self, TableState};
 use crate::stream::{Names, options, publication};
+use crate::verify::carried::{self, InDoubt, Place};
 
 /// The source's tables are read again, and both schemas compared, at every so manieth tick, whether anything is known to have changed or not:
 /// it reads whole catalogs.
@@ -54,6 +55,10 @@ pub struct Watcher {
     deaf: Deaf,
     catalogs: drift::Watch,
     drift: Vec<String>,
+    /// Tables that something has happened to since they were copied.
+    in_doubt: Vec<InDoubt>,
+    /// All of them are since the last look.
+    has_forked: bool,
     states: HashMap<(String, String), TableState>,
     sequences: sequences::Values,
     sequences_error: Option<String>,
@@ -209,6 +214,7 @@ impl Watcher {
             self.states = states;
         }
         let mut tables_of_source = None;
+        let place = Place { control: &context.control, mapping: &context.mapping, database };
         if compare {
             let (ours, theirs) = (table::read(source).await?, table::read(destination).await?);
             let published = publication::observe_all(source, names).await?;
@@ -223,6 +229,10 @@ impl Watcher {
                 let (ours, theirs) = drift::without(&ours, &theirs, &others);
                 drift::differences(&ours, &theirs, &self.states, &tables(true))
             };
+            if changed.is_some() {
+                let is_attached = |schema: &str, name: &str| self.is_attached(schema, name);
+                place.look(source, names, &theirs, is_attached).await?;
+            }
             self.catalogs.compared(changed);
             tables_of_source = Some(ours);
             for (stream, subscription) in &begun {
@@ -231,6 +241,11 @@ impl Watcher {
                     return Ok(Outcome::Unsafe(*stream));
                 }
             }
+        }
+        if compare || self.has_forked || !self.in_doubt.is_empty() {
+            self.in_doubt = place.in_doubt().await?;
+            self.has_forked = false;
+            context.board.set_findings(database, "incidents", carried::findings(&self.in_doubt, &context.mapping, database));
         }
         let sequences_error = self.carry_sequences(source, destination, slow).await;
 
@@ -329,6 +344,16 @@ impl Watcher {
     /// The tables that are attached, by schema and name, as of the last look.
     pub fn attached(&self) -> HashSet<(String, String)> {
         self.states.keys().cloned().collect()
+    }
+
+    /// A server has lost the end of its history, so all tables are in doubt.
+    pub fn note_fork(&mut self) {
+        self.has_forked = true;
+    }
+
+    /// The tables that something has happened to since they were copied, as of the last look.
+    pub fn in_doubt(&self) -> &[InDoubt] {
+        &self.in_doubt
     }
 
     /// Whether a table is attached, as of the last look.

@@ -6,6 +6,7 @@
 
 pub mod balance;
 pub mod conflict;
+pub mod entering;
 pub mod money;
 pub mod options;
 pub mod pgoutput;

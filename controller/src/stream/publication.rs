@@ -9,12 +9,12 @@
 //! It is made before the slot, empty or not: a publication made later is not there for a stream that is further back.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use serde_json::json;
 use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
 
+use super::entering::{Entering, add, is_locked, set_identity};
+use super::slot::{self, Slot};
 use super::{Names, STREAMS, balance, resync};
 use crate::config::ReplicaIdentityPolicy;
 use crate::copy::{ReplicaIdentity, Table};
@@ -46,7 +46,7 @@ pub enum Error {
         publication: String,
     },
     /// Locked by others for a while.
-    #[error("tables that are in use on the source can't be given a replica identity yet: {}", .tables.join(", "))]
+    #[error("tables that are in use on the source can't be given a replica identity, or be published, yet: {}", .tables.join(", "))]
     Locked {
         /// Which tables.
         tables: Vec<String>,
@@ -352,42 +352,16 @@ async fn ensure_one(
             }
         }
     }
+    let slot = slot::observe(source, names).await.map_err(failed("read"))?;
+    let entering = if slot == Slot::Missing { Entering::AtOnce } else { Entering::WhenNobodyWrites };
     for (publication, tables) in [(&names.publication, to_add), (&inserts, to_add_inserts)] {
-        for (table, error) in add(source, publication, &tables).await.map_err(failed("extended"))? {
+        let added = add(source, publication, &tables, entering).await.map_err(failed("extended"))?;
+        for (table, error) in added.refused {
             outcome.refused.insert(table.oid, refused(mapping, database, table, &retry::message(&error)));
         }
+        locked.extend(added.locked.iter().map(|table| table.label()));
     }
     if locked.is_empty() { Ok(outcome) } else { Err(Error::Locked { tables: locked }) }
-}
-
-/// Puts tables into a publication; gives those that the source does not let in, with its reason.
-async fn add<'t>(
-    source: &Client,
-    publication: &str,
-    tables: &[&'t Table],
-) -> Result<Vec<(&'t Table, tokio_postgres::Error)>, tokio_postgres::Error> {
-    let statement = |tables: &[&Table]| {
-        let list: Vec<String> = tables.iter().map(|t| format!("ONLY {}", t.sql_name())).collect();
-        format!("ALTER PUBLICATION {} ADD TABLE {}", quote::ident(publication), list.join(", "))
-    };
-    let mut refused = Vec::new();
-    for chunk in tables.chunks(200) {
-        match source.batch_execute(&statement(chunk)).await {
-            Ok(()) => {}
-            Err(error) if retry::is_transient(&error) => return Err(error),
-            // One of them is not to be published: find out which, and publish the others.
-            Err(_) => {
-                for table in chunk {
-                    match source.batch_execute(&statement(&[table])).await {
-                        Ok(()) => {}
-                        Err(error) if retry::is_transient(&error) => return Err(error),
-                        Err(error) => refused.push((*table, error)),
-                    }
-                }
-            }
-        }
-    }
-    Ok(refused)
 }
 
 /// What became of a table's replica identity.
@@ -433,39 +407,11 @@ async fn put_identity_right(
     ledger::record(control, mapping, Side::Source, database, Kind::ReplicaIdentity, &name, &identity_detail(table)).await?;
     match set_identity(source, &name, &wanted).await {
         Ok(()) => Ok(Ok(Identity::Right)),
-        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(Ok(Identity::Locked)),
+        Err(error) if is_locked(&error) => Ok(Ok(Identity::Locked)),
         Err(source) if retry::is_transient(&source) => {
             Err(Error::Statement { publication: table.label(), doing: "given a replica identity", source })
         }
         Err(error) => Ok(Err(refused(mapping, database, table, &retry::message(&error)))),
-    }
-}
-
-/// So often the lock for a replica identity is tried for …
-const TRIES: u32 = 5;
-/// … and so long at a time, since whoever comes after us on that table waits behind us.
-const LOCK_TIMEOUT: &str = "300ms";
-
-/// `ALTER TABLE … REPLICA IDENTITY`, without ever queueing up for its lock for long. Gives the server's "lock not
-/// available" when the table stays in use.
-pub async fn set_identity(source: &Client, table: &str, identity: &ReplicaIdentity) -> Result<(), tokio_postgres::Error> {
-    let statement = format!(
-        "BEGIN; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; ALTER TABLE ONLY {table} REPLICA IDENTITY {}; COMMIT",
-        identity.clause()
-    );
-    let mut tries = 1;
-    loop {
-        let Err(error) = source.batch_execute(&statement).await else { return Ok(()) };
-        if source.is_closed() {
-            return Err(error);
-        }
-        source.batch_execute("ROLLBACK").await?;
-        if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) || tries >= TRIES {
-            return Err(error);
-        }
-        tracing::info!(table, "waiting for a lock on the source to set the replica identity");
-        tokio::time::sleep(Duration::from_millis(500) * tries).await;
-        tries += 1;
     }
 }
 
@@ -488,6 +434,7 @@ mod tests {
             incomparable_columns: vec![],
             columns: vec![],
             fingerprint: String::new(),
+            ancestors: String::new(),
         }
     }
 
@@ -541,7 +488,7 @@ mod tests {
             kind: Kind::Publication,
             object: object.into(),
             detail,
-            age: Duration::ZERO,
+            age: std::time::Duration::ZERO,
         };
         let policy = ReplicaIdentityPolicy::InsertOnly;
         assert!(has_inserts(&[], "d", policy) && !has_inserts(&[], "d", ReplicaIdentityPolicy::Full));

@@ -186,6 +186,19 @@ pub async fn await_stopped(destination: &Client, subscription: u32) -> Result<()
     Ok(())
 }
 
+/// Lets a stream whose tables are all to be copied anew begin no later than at this position, up to where the source has written: a source
+/// that was restored may be further back than the destination remembers, and would not be read in between.
+pub async fn begin_by(destination: &Client, names: &Names, position: Lsn) -> Result<(), Error> {
+    let failed = |source| Error::Statement { name: names.slot.clone(), doing: "set back", source };
+    let Some(found) = observe(destination, names).await.map_err(failed)? else { return Ok(()) };
+    let ahead = "SELECT o.external_id FROM pg_catalog.pg_replication_origin_status o WHERE o.external_id = 'pg_' || $1::oid AND o.remote_lsn > $2";
+    let Some(row) = destination.query_opt(ahead, &[&found.oid, &position]).await.map_err(failed)? else { return Ok(()) };
+    disable(destination, names.subscription()).await?;
+    await_stopped(destination, found.oid).await.map_err(failed)?;
+    let set_back = "SELECT pg_catalog.pg_replication_origin_advance($1, $2)";
+    destination.execute(set_back, &[&row.get::<_, String>(0), &position]).await.map(|_| ()).map_err(failed)
+}
+
 /// Removes a subscription without touching the source: its slot is dropped there by us, in a step of its own, so that
 /// each works when the other side is away.
 pub async fn drop(destination: &Client, name: &str) -> Result<(), Error> {

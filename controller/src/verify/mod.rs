@@ -7,8 +7,10 @@
 //!
 //! - [`digest`] is a table's rows in two numbers.
 //! - [`lacking`] is which rows the destination does not have.
-//! - [`files`] remembers by which file of the source a table was copied: the trace that TRUNCATE leaves where it is not published.
+//! - [`history`] tells when a server does not go on from where it was.
+//! - [`carried`] remembers what a table was when it was copied, and tells what has happened to it since of which the stream tells nothing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,10 +23,12 @@ use crate::reconcile::watch::emit_marker;
 use crate::stream::slot::{self, Slot};
 use crate::stream::{self, Names, publication};
 
+pub mod carried;
 pub mod digest;
-pub mod files;
+pub mod history;
 pub mod lacking;
 
+use carried::{Incident, Place};
 use digest::{Digest, Hash};
 
 /// Why there is no comparison.
@@ -50,6 +54,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// What was found could not be written down.
+    pub fn noting(source: tokio_postgres::Error) -> Self {
+        Self::Statement { doing: "writing down what was found", source }
+    }
+}
+
 fn failed(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
     move |source| Error::Statement { doing, source }
 }
@@ -63,6 +74,8 @@ pub enum Why {
     RowsMissing,
     /// It has got another file since it was copied, by TRUNCATE, which its source does not publish, or by being rewritten.
     Rewritten,
+    /// Something has happened to it since it was copied.
+    Incident(Incident),
 }
 
 /// A table that is to be proved equal.
@@ -76,6 +89,8 @@ pub struct Doubt {
     pub name: String,
     /// Why.
     pub why: Why,
+    /// Where something has happened to it: the version of what is written down of that, to be told when it is proved equal.
+    pub incident: Option<i32>,
 }
 
 impl Doubt {
@@ -92,13 +107,13 @@ async fn carried(source: &Session, streams: &[Names]) -> Result<Vec<Doubt>, Erro
     let published = publication::tables(&published);
     let tables = table::read(source).await.map_err(failed(doing))?;
     let carried = tables.into_iter().filter(|table| published.contains(&table.oid));
-    Ok(carried.map(|t| Doubt { oid: t.oid, schema: t.schema, name: t.name, why: Why::RowsMissing }).collect())
+    Ok(carried.map(|t| Doubt { oid: t.oid, schema: t.schema, name: t.name, why: Why::RowsMissing, incident: None }).collect())
 }
 
 /// Whether a database may ever have such tables.
 pub async fn may_doubt(source: &Session, streams: &[Names]) -> Result<bool, Error> {
     let published = publication::observe_all(source, streams).await.map_err(failed("looking at the publications"))?;
-    Ok(files::matter(source) || published.iter().any(|p| p.has_inserts))
+    Ok(carried::files_matter(source) || published.iter().any(|p| p.has_inserts))
 }
 
 /// The tables of a database that are to be proved equal before a switch.
@@ -114,25 +129,35 @@ pub async fn doubts(
         .query(include_str!("tables.sql"), &[&stream::publications(streams), &inserts])
         .await
         .map_err(failed("looking for tables whose changes are not all carried"))?;
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
-    let copied = if files::matter(source) {
-        files::known(control, mapping, database).await.map_err(failed("looking at the files that were copied"))?
+    let place = Place { control, mapping, database };
+    let looking = "looking at what has happened to tables since they were copied";
+    let copied = if carried::files_matter(source) && !rows.is_empty() {
+        place.files().await.map_err(failed(looking))?
     } else {
-        files::Known::default()
+        HashMap::new()
     };
-    let why = |oid, file, inserts_only| {
-        if inserts_only { Some(Why::InsertsOnly) } else { (!copied.has(oid, file)).then_some(Why::Rewritten) }
+    let why = |oid, file: u32, inserts_only| {
+        // One that nothing is known of is not taken for untouched.
+        if inserts_only { Some(Why::InsertsOnly) } else { (copied.get(&oid) != Some(&file)).then_some(Why::Rewritten) }
     };
-    Ok(rows
+    let mut doubts: Vec<Doubt> = rows
         .iter()
         .filter_map(|row| {
             let oid = row.get("oid");
             let why = why(oid, row.get("file"), row.get("inserts_only"))?;
-            Some(Doubt { oid, schema: row.get("schema"), name: row.get("name"), why })
+            Some(Doubt { oid, schema: row.get("schema"), name: row.get("name"), why, incident: None })
         })
-        .collect())
+        .collect();
+    for table in place.in_doubt().await.map_err(failed(looking))? {
+        let version = Some(table.version);
+        if let Some(doubt) = doubts.iter_mut().find(|doubt| doubt.oid == table.oid) {
+            doubt.incident = version;
+        } else {
+            let why = Why::Incident(table.incident);
+            doubts.push(Doubt { oid: table.oid, schema: table.schema, name: table.name, why, incident: version });
+        }
+    }
+    Ok(doubts)
 }
 
 /// A table that is not equal.
@@ -155,6 +180,7 @@ impl Difference {
             }
             Why::RowsMissing => "the stream met rows that the destination does not have",
             Why::Rewritten => "it was truncated on the source, whose version does not publish that",
+            Why::Incident(incident) => incident.words(),
         };
         let count = if self.ours == self.theirs {
             format!("{} rows on both sides, but not the same", self.ours)
@@ -190,6 +216,8 @@ impl Difference {
 pub struct Comparison {
     /// How many tables were equal.
     pub equal: usize,
+    /// Of those, the ones that something had happened to, by OID: what was written down of that is over with this.
+    pub over: Vec<(u32, i32)>,
     /// Those that are not.
     pub different: Vec<Difference>,
     /// Those that were being written to: never to be taken for equal.
@@ -314,6 +342,7 @@ impl Comparison {
     fn note(&mut self, doubt: Doubt, ours: &Digest, theirs: &Digest) {
         if ours == theirs {
             self.equal += 1;
+            self.over.extend(doubt.incident.map(|version| (doubt.oid, version)));
         } else {
             self.different.push(Difference { doubt, ours: ours.rows, theirs: theirs.rows });
         }
@@ -325,7 +354,7 @@ mod tests {
     use super::*;
 
     fn difference(ours: i64, theirs: i64) -> Difference {
-        let doubt = Doubt { oid: 1, schema: "app".into(), name: "log".into(), why: Why::InsertsOnly };
+        let doubt = Doubt { oid: 1, schema: "app".into(), name: "log".into(), why: Why::InsertsOnly, incident: None };
         Difference { doubt, ours, theirs }
     }
 
