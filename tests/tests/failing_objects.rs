@@ -41,6 +41,7 @@ const SHOP: &str = "
     CREATE TRIGGER fires BEFORE INSERT ON f.plain FOR EACH ROW EXECUTE PROCEDURE f.in_old();
     ALTER TABLE f.plain DISABLE TRIGGER fires;
     CREATE VIEW f.fine AS SELECT id FROM f.plain;
+    CREATE PUBLICATION of_two FOR TABLE f.names, f.plain WITH (publish = 'insert');
 ";
 
 /// What differs from source to source.
@@ -70,6 +71,8 @@ const FAILS: &[(&str, &[&str])] = &[
             "constraint f.names.names_pkey",
             "constraint f.names.names_name_key",
             "constraint f.refers.refers_name_id_fkey",
+            // Of the publication this member alone.
+            "publication of_two.f.names",
         ],
     ),
     ("extension pg_trgm", &["index f.plain.by_likeness"]),
@@ -223,7 +226,8 @@ async fn is_told_once_and_heals(major: u32) -> Result<()> {
     let healed = "SELECT to_regclass('f.by_likeness') IS NOT NULL AND to_regclass('f.names_name_key') IS NOT NULL
                      AND (SELECT count(*) FROM pg_constraint WHERE conname = 'refers_name_id_fkey' AND convalidated) = 1
                      AND obj_description('f.above'::regclass) = 'goes with the view'
-                     AND has_table_privilege('pg_monitor', 'f.removed', 'SELECT')";
+                     AND has_table_privilege('pg_monitor', 'f.removed', 'SELECT')
+                     AND (SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_publication_tables WHERE pubname = 'of_two') = 'names plain'";
     assert_eq!(pair.destination.value("shop", healed).await?, "t");
     Ok(())
 }

@@ -68,6 +68,15 @@ async fn check_tells_everything_at_once() -> Result<()> {
         dump_diff::psql(&source, "postgres", &sql)?;
     }
     dump_diff::psql(&source, "shop", SHOP)?;
+    // What new databases are made of, after they were made.
+    let template = "CREATE EXTENSION hstore; REVOKE ALL ON SCHEMA public FROM PUBLIC; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;
+                    CREATE TABLE usual (a int); REVOKE ALL ON DATABASE template1 FROM PUBLIC; REVOKE EXECUTE ON FUNCTION pg_sleep FROM PUBLIC";
+    dump_diff::psql(&source, "template1", template)?;
+    dump_diff::psql(
+        &source,
+        "postgres",
+        "ALTER DATABASE postgres SET work_mem = '9MB'; GRANT CREATE ON DATABASE postgres TO manager",
+    )?;
     // It fails, and leaves an index that is not valid.
     assert!(dump_diff::psql(&source, "shop", "CREATE UNIQUE INDEX CONCURRENTLY broken_index ON twice (n)").is_err());
     let oid = source.value("postgres", "SELECT oid FROM pg_database WHERE datname = 'shop'").await?;
@@ -106,6 +115,7 @@ async fn check_tells_everything_at_once() -> Result<()> {
         ("error", "shop", "table_access_method", "stored"),
         ("error", "shop", "table_not_comparable", "no_equality"),
         ("error", "shop", "table_not_comparable", "deep_inside"),
+        ("warning", "", "contents_left", "\"template1\", \"postgres\""),
         ("warning", "", "database_not_connectable", "\"closed\""),
         ("warning", "", "long_transaction", "pid"),
         ("warning", "", "other_slot", "a_consumer"),
@@ -126,6 +136,14 @@ async fn check_tells_everything_at_once() -> Result<()> {
     let collation = checked.find("warning", "shop", "collation_version", "german").expect("it was there");
     for named in ["153.80", "partition key", "words", "check"] {
         assert!(collation.reason.contains(named), "{named} is not named: {}", collation.reason);
+    }
+    let left = checked.find("warning", "", "contents_left", "template1").expect("it was there");
+    for named in [
+        "template1 has tables, views and sequences: 1, default privileges: 1; extensions: hstore; other privileges on schema public, function \
+         pg_sleep(double precision); privileges on the database",
+        "postgres has privileges on the database; settings: work_mem",
+    ] {
+        assert!(left.reason.contains(named), "{}", left.reason);
     }
     let deep = checked.find("error", "shop", "table_not_comparable", "deep_inside").expect("it was there");
     assert!(deep.reason.contains("(a, b)"), "{}", deep.reason);

@@ -103,6 +103,7 @@ async fn arrives_as_pg_dumpall_would_carry_it(major: u32) -> Result<()> {
     let checked = controller.check().await?;
     assert_eq!(checked.code, 0, "{checked:?}");
     assert!(checked.has("info", "", "md5_password", "md5_user"), "{checked:?}");
+    assert!(!checked.has("warning", "", "contents_left", ""), "template1 and postgres are as initdb made them: {checked:?}");
     controller.start()?;
     controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
     controller.must(&["cutover", MAPPING]).await?;

@@ -137,7 +137,7 @@ impl Check<'_> {
     /// What can be said of the source while the destination does not answer.
     async fn source_alone(&self, source: &Session) -> Vec<Finding> {
         match admission::databases(&self.source, source, self.settings).await {
-            Ok(selected) => admission::source_findings(self.name, source, &selected, &[], self.settings).await,
+            Ok(selected) => admission::source_findings(self.name, &self.source, source, &selected, &[], self.settings).await,
             Err(error) => vec![failed(Code::CheckFailed, &format!("mapping {}", self.name), &error)],
         }
     }
@@ -170,7 +170,7 @@ impl Check<'_> {
             findings.push(admission::no_database(self.name));
         }
         let (name, settings) = (self.name, self.settings);
-        findings.extend(admission::source_findings(name, source, &selected, &effects, settings).await);
+        findings.extend(admission::source_findings(name, &self.source, source, &selected, &effects, settings).await);
         if let Some(standby) = admission::standby(self.config, name, settings, "check/") {
             findings.extend(fill::look_at_standby(source, &standby).await);
         }

@@ -84,10 +84,16 @@ pub(super) async fn run(config: &Config, only: Option<&str>, as_json: bool) -> R
             }
             print(&connect(&database));
             show(&plan);
-            for (statement, _) in databases::settings_at_cutover(&definition, &database, &unknown) {
+            let of_role = role_plan.at_cutover.get(&Some(database)).into_iter().flatten().cloned();
+            for (statement, _) in
+                databases::settings_at_cutover(&definition, &definition.name, &unknown).into_iter().chain(of_role)
+            {
                 print(&format!("{statement};"));
             }
             show_findings(&plan.findings);
+        }
+        for (statement, _) in role_plan.at_cutover.get(&None).into_iter().flatten().filter(|_| !as_json) {
+            print(&format!("{statement};"));
         }
         documents.push(json!({ "mapping": name, "roles": roles, "databases": of_databases }));
     }
@@ -136,7 +142,8 @@ const MASKED: &str = " PASSWORD '********'";
 
 /// What `run` sets in its sessions as well: names are qualified, bodies may name what comes later, nothing of the user's fires.
 const SESSION: &str =
-    "SET search_path = ''; SET check_function_bodies = off; SET event_triggers = off; SET session_replication_role = replica;";
+    "SET ROLE NONE; SET search_path = ''; SET check_function_bodies = off; SET event_triggers = off; SET session_replication_role = replica;
+SET default_tablespace = ''; SET default_table_access_method = heap;";
 
 fn heading(text: &str) -> String {
     format!("\n--\n-- {}\n--\n", terminal::line(text))

@@ -24,7 +24,8 @@ const SETTINGS: &str = "SET synchronous_commit = local";
 /// The server gives a statement up sooner than we do: so none is left on its way.
 const UNBLOCK_SETTINGS: &str = "SET synchronous_commit = local; SET statement_timeout = '30s'";
 
-const VARIABLE: &str = "default_transaction_read_only";
+/// The variable that the block sets.
+pub const VARIABLE: &str = "default_transaction_read_only";
 const ON: &str = "on";
 
 /// A setting to be made: for a role in the database, or for the database.
@@ -58,8 +59,10 @@ pub struct Entry {
     pub effect: i64,
     /// The database.
     pub database: String,
-    role: Option<String>,
-    previous: Option<String>,
+    /// The role that it was set for in the database, if not for the database itself.
+    pub role: Option<String>,
+    /// What it took the place of.
+    pub previous: Option<String>,
     /// The backend on the source that sets it, where this process began to. It may still be at it when we wait no more.
     pid: Option<i32>,
 }

@@ -395,12 +395,14 @@ async fn prepare(context: &Context) -> Result<Vec<Candidate>, Error> {
     let first = context.source.connect(&context.source.instance.database).await?;
     let mut candidates = Vec::new();
     for (oid, name) in admission::databases(&context.source, &first, &context.settings).await? {
-        candidates.push(candidate(context, oid, name).await?);
+        let is_first = candidates.is_empty();
+        candidates.push(candidate(context, oid, name, is_first).await?);
     }
     Ok(candidates)
 }
 
-async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidate, Error> {
+/// One of them, the first, does what is done once: all are open at the same time, and would wait for each other.
+async fn candidate(context: &Context, oid: u32, name: String, is_first: bool) -> Result<Candidate, Error> {
     let mut source = context.source.connect(&name).await?;
     let effects = ledger::in_force(&context.control, &context.mapping).await?;
     let names = Names::of_database(&context.mapping, &name, oid, &effects, context.settings.streams);
@@ -415,7 +417,8 @@ async fn candidate(context: &Context, oid: u32, name: String) -> Result<Candidat
     let mut views = plan.statements.clone();
     views.retain(|s| s.section == Section::AfterStreaming && s.object.class == "materialized_view");
     let mut last: Vec<Statement> = plan.statements.into_iter().filter(|s| s.section == Section::AtCutover).collect();
-    last.extend(carry::at_cutover(&source, &context.control, &name).await.map_err(database::Error::from)?);
+    let settings = carry::at_cutover(&context.mapping, &context.settings, &source, &context.control, &name, is_first);
+    last.extend(settings.await.map_err(database::Error::from)?);
     let destination = schema::session(&context.destination, &name).await.map_err(database::Error::from)?;
     // The switch must be on disk when it is reported.
     destination.batch_execute("SET synchronous_commit = on").await.map_err(|source| Error::Statement {

@@ -112,6 +112,9 @@ codes! {
         DatabaseNotConnectable "database_not_connectable" [Warning]:
             "A database of the source allows no connections, and stays behind."
             => "Allow connections if it is to be carried over; drop it if it is invalid.";
+        ContentsLeft "contents_left" [Warning]:
+            "A database that every instance has holds something that stays behind: template1, or postgres where it does not take part."
+            => "Do the same on the destination if it is wanted there, or name the database in databases.exclude.";
     }
     "The destination instance" {
         DestinationVersion "destination_version" [Error]:
@@ -297,8 +300,9 @@ codes! {
         PostfixOperator "postfix_operator" [Error]:
             "Postfix operators are gone since version 14."
             => "Call the operator's function instead, and drop the operator.";
-        MaintenanceSearchPath "maintenance_search_path" [Info]:
-            "Since version 17 indexes are built with a fixed search_path, on which a function may depend."
+        MaintenanceSearchPath "maintenance_search_path" [Warning, Info]:
+            "Since version 17 indexes are built and materialized views filled with a fixed search_path, and a function depends on it; a warning if it \
+             seems to."
             => "On the source: ALTER FUNCTION … SET search_path to what the function needs.";
         WithOids "with_oids" [Warning]:
             "A table was made WITH OIDS; its hidden column oid is gone since version 12."
@@ -309,6 +313,12 @@ codes! {
         GeneratedColumn "generated_column" [Error]:
             "A column is generated in a table and not in its parent, or the other way round, which version 16 and later refuse."
             => "Make both alike on the source; the finding has the statements.";
+        NullableChild "nullable_child" [Error]:
+            "A column may be null in a table and not in its parent, which version 18 does not allow any more."
+            => "Give the column a value where it has none, and SET NOT NULL; or take the table from its parent.";
+        PartitionHash "partition_hash" [Error]:
+            "A table is partitioned by the hash of an enum or of an object's name, which is another on the destination."
+            => "Partition it by LIST on the source, or by the hash of another column.";
         UnloggedPartitioned "unlogged_partitioned" [Info]:
             "A partitioned table is marked as unlogged, which meant nothing before 18 and is refused by it."
             => "Nothing: it is made without the mark, and its partitions are unlogged where they are on the source.";

@@ -1,5 +1,6 @@
 -- Privileges that differ from the built-in default, exploded, in the order in which they are stored.
--- The public schema is compared with nothing (a column's default): its default changed in 15, so it is always spelled out.
+-- The public schema is compared with nothing (a column's default), since it is born with more than a schema is made with, and with less
+-- from 15 on: what it has is always spelled out, also if that is what any schema has (it was dropped and made), or nothing.
 WITH object AS (
     SELECT 1259::oid AS catalog, c.oid, 0 AS column_number, c.relowner AS owner, c.relacl AS acl,
            pg_catalog.acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner) AS base
@@ -16,9 +17,9 @@ WITH object AS (
     SELECT 1247, t.oid, 0, t.typowner, t.typacl, pg_catalog.acldefault('T', t.typowner)
     FROM pg_catalog.pg_type t WHERE t.typacl IS NOT NULL AND t.oid >= 16384
     UNION ALL
-    SELECT 2615, n.oid, 0, n.nspowner, n.nspacl,
+    SELECT 2615, n.oid, 0, n.nspowner, coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner)),
            pg_catalog.acldefault(CASE n.nspname WHEN 'public' THEN 'c' ELSE 'n' END::"char", n.nspowner)
-    FROM pg_catalog.pg_namespace n WHERE n.nspacl IS NOT NULL AND (n.oid >= 16384 OR n.oid = 2200)
+    FROM pg_catalog.pg_namespace n WHERE (n.nspacl IS NOT NULL OR n.nspname = 'public') AND (n.oid >= 16384 OR n.oid = 2200)
     UNION ALL
     SELECT 2612, l.oid, 0, l.lanowner, l.lanacl, pg_catalog.acldefault('l', l.lanowner)
     FROM pg_catalog.pg_language l WHERE l.lanacl IS NOT NULL AND l.oid >= 16384
@@ -30,7 +31,8 @@ WITH object AS (
     FROM pg_catalog.pg_foreign_server s WHERE s.srvacl IS NOT NULL AND s.oid >= 16384
 )
 SELECT o.catalog, o.oid, o.column_number, pg_catalog.pg_get_userbyid(o.owner)::text AS owner,
-       item.grantors, item.grantees, item.privileges, item.grantable, item.defaults
+       coalesce(item.grantors, '{}') AS grantors, coalesce(item.grantees, '{}') AS grantees,
+       coalesce(item.privileges, '{}') AS privileges, coalesce(item.grantable, '{}') AS grantable, coalesce(item.defaults, '{}') AS defaults
 FROM object o
 CROSS JOIN LATERAL (
     -- grantee '' is PUBLIC; a role that is gone leaves nothing to grant to
@@ -50,5 +52,5 @@ CROSS JOIN LATERAL (
     LEFT JOIN pg_catalog.pg_roles grantee ON grantee.oid = i.grantee
     WHERE i.grantee = 0 OR grantee.oid IS NOT NULL
 ) item
-WHERE item.grantors IS NOT NULL
+WHERE item.grantors IS NOT NULL OR o.column_number = 0
 ORDER BY o.catalog, o.oid, o.column_number

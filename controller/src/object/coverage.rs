@@ -46,7 +46,7 @@ const INSTANCE: &[Kind] = &[
     Kind {
         name: "database",
         beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
-        states: "encoding, locale, tablespace, settings; connection limit and IS_TEMPLATE at the cutover",
+        states: "encoding, locale, tablespace, settings; connection limit, IS_TEMPLATE and settings that would hinder a stream at the cutover",
         since: &[10, 15, 16, 17],
         test: "instance",
     },

@@ -114,10 +114,31 @@ const KINDS: &[Kind] = &[
         fix: "on the source, ALTER TABLE the parent ALTER COLUMN … DROP EXPRESSION IF EXISTS (13 and later), which holds for all its children, or take this table from it (NO INHERIT)",
     },
     Kind {
+        name: "nullable_child",
+        severity: Severity::Error,
+        code: Code::NullableChild,
+        reason: "since version 18 a parent's NOT NULL holds for its children: rows with a null there could not be copied, and none could be written any more",
+        fix: "on the source, give the column a value where it has none and ALTER TABLE … ALTER COLUMN … SET NOT NULL; or take this table from its parent (NO INHERIT)",
+    },
+    Kind {
+        name: "hash",
+        severity: Severity::Error,
+        code: Code::PartitionHash,
+        reason: "that is hashed by its OID, which is another on the destination: its rows belong to other partitions there, and neither a copy nor a stream brings them into the ones they are in on the source",
+        fix: "on the source, partition the table by LIST, or by the hash of another column",
+    },
+    Kind {
         name: "search_path",
         severity: Severity::Info,
         code: Code::MaintenanceSearchPath,
-        reason: "since version 17 indexes are built with the search_path pg_catalog, pg_temp: the build fails if the function finds anything through it",
+        reason: "since version 17 indexes are built and materialized views are filled with the search_path pg_catalog, pg_temp: that fails if the function finds anything through another",
+        fix: "on the source: ALTER FUNCTION … SET search_path to what the function needs",
+    },
+    Kind {
+        name: "search_path_names",
+        severity: Severity::Warning,
+        code: Code::MaintenanceSearchPath,
+        reason: "since version 17 indexes are built and materialized views are filled with the search_path pg_catalog, pg_temp, through which the function will hardly find that",
         fix: "on the source: ALTER FUNCTION … SET search_path to what the function needs",
     },
 ];

@@ -1,6 +1,6 @@
 -- What the source has and version 18 has no more: which kind of difference, the object, and what exactly.
 -- Kinds are explained in removed.rs.
-WITH removed_type AS (
+WITH RECURSIVE removed_type AS (
     SELECT t.oid FROM pg_catalog.pg_type t
     WHERE t.typnamespace = 11
       AND t.typname IN ('abstime', 'reltime', 'tinterval', '_abstime', '_reltime', '_tinterval', 'opaque')
@@ -80,8 +80,75 @@ WITH removed_type AS (
 ), pattern AS (
     -- one expression for all, since the server keeps only some compiled
     SELECT '\y(' || pg_catalog.string_agg(name, '|') || ')\y' AS expression FROM removed_name
+), hash_key (relation, name, type) AS (
+    -- What tables are partitioned by the hash of, and what that is made of. An operator class of the user's hashes in its own way.
+    SELECT p.partrelid, a.attname, coalesce(a.atttypid, o.opcintype)
+    FROM pg_catalog.pg_partitioned_table p
+    CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(p.partattrs::smallint[]), pg_catalog.unnest(p.partclass::oid[])) AS k(number, operator_class)
+    JOIN pg_catalog.pg_opclass o ON o.oid = k.operator_class AND o.oid < 16384
+    LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = k.number AND k.number > 0
+    WHERE p.partstrat = 'h'
+    UNION
+    SELECT h.relation, h.name, component.type
+    FROM hash_key h
+    JOIN pg_catalog.pg_type t ON t.oid = h.type
+    CROSS JOIN LATERAL (
+        SELECT t.typbasetype AS type WHERE t.typtype = 'd'
+        UNION ALL
+        SELECT t.typelem WHERE t.typelem <> 0
+        UNION ALL
+        SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid
+        UNION ALL -- since 14
+        SELECT r.rngtypid FROM pg_catalog.pg_range r WHERE r.rngmultitypid = t.oid -- since 14
+        UNION ALL
+        SELECT a.atttypid FROM pg_catalog.pg_attribute a
+        WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+    ) component
+), filled (view, relation) AS (
+    -- Materialized views, and the views that each reads, directly or through others.
+    SELECT r.oid, r.oid FROM relation r WHERE r.relkind = 'm'
+    UNION
+    SELECT f.view, v.oid
+    FROM filled f
+    JOIN pg_catalog.pg_rewrite w ON w.ev_class = f.relation
+    JOIN pg_catalog.pg_depend d ON d.classid = 2618 AND d.objid = w.oid AND d.refclassid = 1259
+    JOIN relation v ON v.oid = d.refobjid AND v.relkind = 'v'
+), calling (object, function) AS (
+    -- What is built or filled, and calls which function.
+    SELECT 'index ' || r.name, d.refobjid
+    FROM pg_catalog.pg_depend d
+    JOIN relation r ON r.oid = d.objid AND r.relkind IN ('i', 'I')
+    WHERE d.classid = 1259 AND d.refclassid = 1255
+    UNION
+    SELECT 'materialized view ' || r.name, d.refobjid
+    FROM filled
+    JOIN relation r ON r.oid = filled.view
+    JOIN pg_catalog.pg_rewrite w ON w.ev_class = filled.relation
+    JOIN pg_catalog.pg_depend d ON d.classid = 2618 AND d.objid = w.oid AND d.refclassid = 1255
 ), version AS (
     SELECT pg_catalog.current_setting('server_version_num')::integer / 10000 AS major
+), searching (oid, name, names) AS (
+    -- Those of the functions that look names up, and what of the users' they name without its schema, as far as their text tells.
+    SELECT f.oid, f.name, (
+               SELECT pg_catalog.string_agg(found.name, ', ' ORDER BY found.name)
+               FROM (
+                   SELECT CASE WHEN m[1] ~ '^"' THEN pg_catalog.btrim(m[1], '"') ELSE pg_catalog.lower(m[1]) END AS name
+                   FROM pg_catalog.regexp_matches(f.prosrc, '\m(?:from|join|into|update|only)\s+("[^"]+"|[\w$]+)(?![\w$])(?!\s*[.(])', 'gi') AS m
+                   INTERSECT
+                   SELECT r.relname::text FROM relation r WHERE r.relkind IN ('r', 'p', 'f', 'v', 'm')
+                   UNION
+                   (SELECT pg_catalog.lower(m[1]) FROM pg_catalog.regexp_matches(f.prosrc, '(?:^|[^\w$".])([\w$]+)\s*\(', 'g') AS m
+                    INTERSECT
+                    SELECT p.proname::text FROM pg_catalog.pg_proc p WHERE p.oid >= 16384)
+               ) found
+           )
+    FROM routine f
+    JOIN pg_catalog.pg_language l ON l.oid = f.prolang
+    WHERE f.oid IN (SELECT c.function FROM calling c) AND l.lanname NOT IN ('internal', 'c')
+      AND (SELECT major FROM version) < 17
+      -- A body that the server keeps as a tree (14+) has no text, and looks nothing up any more.
+      AND f.prosrc <> ''
+      AND NOT EXISTS (SELECT FROM pg_catalog.unnest(f.proconfig) AS s(setting) WHERE s.setting ~ '^search_path=')
 )
 SELECT 'type' AS kind, CASE r.relkind WHEN 'v' THEN 'view ' WHEN 'm' THEN 'materialized view ' WHEN 'c' THEN 'type ' ELSE 'table ' END || r.name AS object,
        'column ' || pg_catalog.quote_ident(a.attname) || ' is of type ' || pg_catalog.format_type(a.atttypid, NULL) AS detail
@@ -171,14 +238,26 @@ JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.
 JOIN pg_catalog.pg_attribute b ON b.attrelid = p.oid AND b.attname = a.attname AND NOT b.attisdropped -- since 12
 WHERE (a.attgenerated = '') <> (b.attgenerated = '') -- since 12
 UNION ALL
-SELECT 'search_path', 'index ' || r.name, 'it uses function ' || f.name || ', whose search_path is not set'
-FROM pg_catalog.pg_depend d
-JOIN relation r ON r.oid = d.objid AND r.relkind IN ('i', 'I')
-JOIN routine f ON f.oid = d.refobjid
-JOIN pg_catalog.pg_language l ON l.oid = f.prolang
-WHERE d.classid = 1259 AND d.refclassid = 1255 AND l.lanname NOT IN ('internal', 'c')
-  AND (SELECT major FROM version) < 17
-  -- A body that the server keeps as a tree (14+) has no text, and looks nothing up any more.
-  AND f.prosrc <> ''
-  AND NOT EXISTS (SELECT FROM pg_catalog.unnest(f.proconfig) AS s(setting) WHERE s.setting ~ '^search_path=')
+SELECT 'nullable_child', 'table ' || c.name,
+       'column ' || pg_catalog.quote_ident(a.attname) || ' may be null, and not in its parent ' || p.name
+FROM pg_catalog.pg_inherits i
+JOIN relation c ON c.oid = i.inhrelid AND c.relkind IN ('r', 'f')
+JOIN relation p ON p.oid = i.inhparent
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND NOT a.attnotnull
+JOIN pg_catalog.pg_attribute b ON b.attrelid = p.oid AND b.attname = a.attname AND NOT b.attisdropped AND b.attnotnull
+UNION ALL
+-- labels of enums (anyenum where the key is an expression), and names of objects: the types regproc to regnamespace
+SELECT DISTINCT 'hash', 'table ' || r.name,
+       'it is partitioned by the hash of ' || coalesce(pg_catalog.quote_ident(k.name), 'an expression') || ', which '
+       || CASE t.typtype WHEN 'b' THEN 'names objects: ' ELSE 'is or has an enum: ' END || pg_catalog.format_type(t.oid, NULL)
+FROM hash_key k
+JOIN relation r ON r.oid = k.relation
+JOIN pg_catalog.pg_type t ON t.oid = k.type
+WHERE t.typtype = 'e' OR t.oid IN (3500, 24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191)
+UNION ALL
+SELECT CASE WHEN f.names IS NULL THEN 'search_path' ELSE 'search_path_names' END, c.object,
+       'it calls function ' || f.name || ', whose search_path is not set'
+       || coalesce(', and which names ' || f.names || ' without a schema', '')
+FROM calling c
+JOIN searching f ON f.oid = c.function
 ORDER BY 1, 2, 3

@@ -154,9 +154,10 @@ const KEEPALIVES: (u64, u64, u32) = (15, 5, 6);
 /// Seconds after which a connection is given up whose peer acknowledges nothing, neither data nor questions.
 const UNACKNOWLEDGED: u64 = 45;
 
-/// What holds in every session: names are always qualified, nothing of a role's or database's own settings cuts us short
-/// or changes how values print, and a server notices when we are gone.
+/// What holds in every session: it is our own role's, names are always qualified, nothing of a role's or database's own settings cuts us
+/// short or changes how values are printed and read, and a server notices when we are gone.
 const SESSION: &str = "
+    SET ROLE NONE;
     SET search_path = '';
     SET client_min_messages = warning;
     SET statement_timeout = 0;
@@ -165,6 +166,7 @@ const SESSION: &str = "
     SET default_transaction_read_only = off;
     SET default_transaction_isolation = 'read committed';
     SET row_security = off;
+    SET array_nulls = on;
     SET DateStyle = 'ISO, MDY';
     SET IntervalStyle = 'postgres';
     SET extra_float_digits = 3;

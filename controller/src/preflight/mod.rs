@@ -13,6 +13,7 @@ mod destination_databases;
 mod event_triggers;
 mod extensions;
 mod labels;
+mod left_behind;
 mod locale;
 mod money;
 mod names;
@@ -32,6 +33,7 @@ mod workers;
 
 pub use destination_databases::database_exists;
 pub(crate) use extensions::fix as extension_fix;
+pub use left_behind::left_behind;
 pub use names::check as names;
 pub use reach::reach;
 pub use setting_values::setting_values;

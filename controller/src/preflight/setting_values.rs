@@ -12,11 +12,12 @@ use crate::postgres::{quote, retry};
 use crate::provision::{Setting, databases, roles};
 
 /// Parameters whose value names what is still to be made, or can't be tried in a session.
-const NOT_TRIED: [&str; 7] = [
+const NOT_TRIED: [&str; 8] = [
     "role",
     "session_authorization",
     "search_path",
     "default_tablespace",
+    "default_table_access_method",
     "temp_tablespaces",
     "default_text_search_config",
     "local_preload_libraries",

@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::ExposeSecret as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 use super::databases::Adjustment;
+use super::roles::RoleSetting;
 use super::roles::{self, Fate, RoleStatement, StatementKind};
 use super::tablespaces::Placement;
-use super::{databases, label_provider, setting, tablespaces};
+use super::{Setting, databases, label_provider, setting, tablespaces};
 use crate::config::{self, RolePolicy};
+use crate::cutover::block;
 use crate::finding::{Code, Finding, Severity};
-use crate::ledger::{self, Kind, Side};
+use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::object;
 use crate::object::parameter::parameter_grants;
 use crate::plan::draft::Part;
@@ -79,7 +81,10 @@ pub async fn plan_roles(
     control: Option<&Client>,
     databases: BTreeSet<String>,
 ) -> Result<roles::RolePlan, Error> {
-    let on_source = roles::read(source).await?;
+    let mut on_source = roles::read(source).await?;
+    if let Some(control) = control {
+        without_block(&ledger::in_force_of(control, mapping, &[Kind::WriteBlock]).await?, &mut on_source.settings);
+    }
     let existing = roles::read(destination).await?;
     let ours = match control {
         Some(control) => {
@@ -97,6 +102,7 @@ pub async fn plan_roles(
         ours,
         databases,
         unknown_settings: setting::unknown(destination, &on_source.setting_names()).await?,
+        own_role: own_role(destination).await?,
         source_version: source.version(),
     };
     let mut plan = roles::plan(&on_source, &existing, &options);
@@ -124,6 +130,22 @@ pub async fn plan_roles(
     }));
     leave_out_labels(&mut plan, destination).await?;
     Ok(plan)
+}
+
+async fn own_role(destination: &Client) -> Result<String, Error> {
+    let asked = destination.query_one("SELECT session_user::text", &[]).await;
+    asked.and_then(|row| row.try_get(0)).map_err(|source| Error::Statement { what: "the roles".to_owned(), source })
+}
+
+/// While writes are blocked, the source's roles have a setting of ours: puts back what was there before.
+fn without_block(blocks: &[SideEffect], settings: &mut Vec<RoleSetting>) {
+    for entry in blocks.iter().map(block::Entry::of) {
+        let Some(role) = entry.role else { continue };
+        let database = Some(entry.database);
+        settings.retain(|s| s.role != role || s.database != database || !s.setting.name.eq_ignore_ascii_case(block::VARIABLE));
+        let previous = entry.previous.map(|value| Setting { name: block::VARIABLE.to_owned(), value });
+        settings.extend(previous.map(|setting| RoleSetting { role, database, setting }));
+    }
 }
 
 /// Takes labels out of the plan whose provider the destination has not loaded, with a finding for each provider.
@@ -294,12 +316,40 @@ fn adjustment_failed(database: &str, adjustment: Adjustment, error: &tokio_postg
     Finding { statement: Some(adjustment.sql), ..finding }
 }
 
-/// The settings of a database that would have been in the way of the migration, as statements for the cutover.
-pub async fn at_cutover(source: &Client, destination: &Client, name: &str) -> Result<Vec<Statement>, Error> {
-    let (mut definition, unknown) = unplaced(source, destination, name).await?;
-    // At a cutover the source's own value is our write block: what was there before is not carried by this way.
-    definition.settings.retain(|s| !s.name.eq_ignore_ascii_case("default_transaction_read_only"));
-    Ok(databases::settings_at_cutover(&definition, name, &unknown)
+/// In the ledger, with the database that we made: what the source's had for `default_transaction_read_only` then.
+const READ_ONLY: &str = "read_only";
+
+/// What the ledger is to know of a database that is being made.
+pub fn to_remember(definition: &databases::Definition, oid: u32) -> Value {
+    let read_only = definition.settings.iter().find(|s| s.name.eq_ignore_ascii_case(block::VARIABLE)).map(|s| &s.value);
+    json!({ "oid": oid, "unsettled": true, READ_ONLY: read_only })
+}
+
+/// The settings of a database, and of our role in it, that would have been in the way of the migration, as statements for the cutover; with
+/// `everywhere` also our role's that hold in all databases.
+pub async fn at_cutover(
+    mapping: &str,
+    settings: &config::Mapping,
+    source: &Session,
+    control: &Client,
+    name: &str,
+    everywhere: bool,
+) -> Result<Vec<Statement>, Error> {
+    let (mut definition, unknown) = unplaced(source, control, name).await?;
+    let effects = ledger::in_force_of(control, mapping, &[Kind::Database]).await?;
+    // By now the source's own value may be a write block, ours or one that the operator made by hand.
+    let made = effects.iter().find(|effect| effect.object == name);
+    let read_only = made.and_then(|made| made.detail.get(READ_ONLY)).and_then(Value::as_str).map(str::to_owned);
+    definition.settings.retain(|s| !s.name.eq_ignore_ascii_case(block::VARIABLE));
+    definition.settings.extend(read_only.map(|value| Setting { name: block::VARIABLE.to_owned(), value }));
+    let mut statements = databases::settings_at_cutover(&definition, name, &unknown);
+    let names = BTreeSet::from([name.to_owned()]);
+    let mut of_role = plan_roles(mapping, settings, source, control, Some(control), names).await?.at_cutover;
+    statements.extend(of_role.remove(&Some(name.to_owned())).unwrap_or_default());
+    if everywhere {
+        statements.extend(of_role.remove(&None).unwrap_or_default());
+    }
+    Ok(statements
         .into_iter()
         .map(|(sql, undo)| Statement {
             sql,

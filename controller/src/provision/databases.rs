@@ -101,9 +101,6 @@ pub struct Definition {
     pub grants: Option<Vec<Grant>>,
 }
 
-/// Settings that would hinder our own sessions or the apply workers in the database; they come last, at cutover.
-const HINDERING_SETTINGS: [&str; 3] = ["default_transaction_read_only", "lock_timeout", "session_replication_role"];
-
 /// Reads the databases of an instance (10 to 18) that can be connected to, through any of them. `template0` is left out.
 pub async fn read(client: &Client) -> Result<Vec<Definition>, Error> {
     let failed = |what: &'static str| move |source| Error::Read { what, source };
@@ -238,7 +235,7 @@ pub struct Adjustment {
 /// Settings in `unknown_settings` are left out, and those of [`settings_at_cutover`] too.
 pub fn adjustments(definition: &Definition, name: &str, unknown_settings: &BTreeSet<String>) -> Vec<Adjustment> {
     let database = quote::ident(name);
-    let set = definition.settings.iter().filter(|s| !unknown_settings.contains(&s.name) && !is_hindering(s));
+    let set = definition.settings.iter().filter(|s| !unknown_settings.contains(&s.name) && !s.hinders());
     let set = set.map(|s| (format!("ALTER DATABASE {database} SET {}", s.assignment()), Some(s.clone())));
     let mut statements = Vec::new();
     if let Some(grants) = &definition.grants {
@@ -261,7 +258,7 @@ pub fn settings_at_cutover(definition: &Definition, name: &str, unknown_settings
     let mut statements: Vec<(String, String)> = definition
         .settings
         .iter()
-        .filter(|s| !unknown_settings.contains(&s.name) && is_hindering(s))
+        .filter(|s| !unknown_settings.contains(&s.name) && s.hinders())
         .map(|s| {
             let set = format!("ALTER DATABASE {database} SET {}", s.assignment());
             (set, format!("ALTER DATABASE {database} RESET {}", quote::ident(&s.name)))
@@ -280,10 +277,6 @@ pub fn settings_at_cutover(definition: &Definition, name: &str, unknown_settings
         ));
     }
     statements
-}
-
-fn is_hindering(setting: &Setting) -> bool {
-    HINDERING_SETTINGS.contains(&setting.name.to_lowercase().as_str())
 }
 
 /// Grants from nothing: first everything is revoked that a new database has, then each grant is made by its grantor, after

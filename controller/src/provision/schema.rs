@@ -52,6 +52,8 @@ pub async fn session(destination: &Endpoint, database: &str) -> Result<Session, 
     let settings = session.batch_execute(
         "SET session_replication_role = replica; SET event_triggers = off; SET check_function_bodies = off;
              SET synchronous_commit = off; SET default_tablespace = '';
+             -- What says nothing of its storage is in the usual one, whatever the database has for new tables.
+             SET default_table_access_method = heap;
              -- What is recognized by its message is so in the words of the sources.
              SET lc_messages = 'C';
              SET max_parallel_maintenance_workers = 0;

@@ -22,6 +22,18 @@ const QUOTED_LISTS: [&str; 6] = [
     "unix_socket_directories",
 ];
 
+/// The variables that would hinder an apply worker, or change what it writes, wherever they hold for it: for its database, or for the owner of
+/// its subscription. An array's text `{NULL}` has no null in it under `array_nulls = off`, and `xmloption = document` refuses what is none.
+const HINDERING: [&str; 7] = [
+    "array_nulls",
+    "default_transaction_read_only",
+    "lock_timeout",
+    "role",
+    "session_replication_role",
+    "transaction_timeout",
+    "xmloption",
+];
+
 /// One setting, as `pg_db_role_setting` holds it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Setting {
@@ -36,6 +48,11 @@ impl Setting {
     pub fn parse(entry: &str) -> Option<Self> {
         let (name, value) = entry.split_once('=')?;
         Some(Self { name: name.to_owned(), value: value.to_owned() })
+    }
+
+    /// Whether it would be in the way of the migration, and so is set at the cutover.
+    pub fn hinders(&self) -> bool {
+        HINDERING.contains(&self.name.to_lowercase().as_str())
     }
 
     /// The part of `ALTER … SET` after `SET`: `"search_path" TO '$user', 'public'`.

@@ -139,7 +139,7 @@ impl Database {
             .map_err(Error::doing("creating the database"))?
             .get(0);
         // Should we be killed before it has its settings, the next one of us knows of it.
-        ledger::amend(&control, effect, &json!({ "oid": oid, "unsettled": true })).await?;
+        ledger::amend(&control, effect, &carry::to_remember(&definition, oid)).await?;
         run(format!("ALTER DATABASE {} RENAME TO {}", quote::ident(&temporary), quote::ident(&name))).await?;
         self.settle(effect).await?;
         self.target_is_fresh = true;

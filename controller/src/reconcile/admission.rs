@@ -83,7 +83,7 @@ impl Mapping {
         };
         let selected = databases(&self.source, &source, &self.settings).await?;
         let mut found = Before {
-            source: source_findings(&self.name, &source, &selected, &[], &self.settings).await,
+            source: source_findings(&self.name, &self.source, &source, &selected, &[], &self.settings).await,
             destination: destination_findings(&self.name, &self.control_database, &destination, &selected, &[], &self.settings)
                 .await,
         };
@@ -197,6 +197,7 @@ pub fn standby(config: &Config, name: &str, mapping: &config::Mapping, label: &s
 /// The checks of the source instance. What our names say was made by us already needs no room any more.
 pub async fn source_findings(
     mapping: &str,
+    endpoint: &Endpoint,
     source: &Session,
     selected: &[(u32, String)],
     effects: &[ledger::SideEffect],
@@ -212,6 +213,10 @@ pub async fn source_findings(
     };
     let mut findings = preflight::source(source, source.version(), &needs).await;
     findings.extend(room::finding(mapping, settings.max_source_connections, selected.len()));
+    // What the operator leaves out is left out knowingly.
+    let mut kept = vec!["template1", "postgres"];
+    kept.retain(|name| settings.databases.selects(name) && !selected.iter().any(|(_, selected)| selected == name));
+    findings.extend(preflight::left_behind(endpoint, &kept).await);
     findings
 }
 

@@ -17,7 +17,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
         states: "checks that are not valid",
-        fixtures: &["domain", "domain_11"],
+        fixtures: &["domain", "domain_11", "domain_17"],
     },
 };
 
@@ -28,7 +28,16 @@ pub struct Domain {
     /// Qualified and quoted, where it is not the base type's.
     collation: Option<String>,
     default: Option<String>,
-    not_null: bool,
+    not_null: NotNull,
+}
+
+/// Whether NULL is refused.
+#[derive(Debug)]
+enum NotNull {
+    No,
+    /// Before 17 that has no name.
+    Unnamed,
+    Named(String),
 }
 
 fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
@@ -37,10 +46,23 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         (Some(schema), Some(name)) => Some(qualified(schema, name)),
         _ => None,
     };
+    let (id, target) = (ObjectId::new(CatalogTable::TYPE, row.try_get("oid")?), qualified(&schema, &name));
+    let constraint: (Option<u32>, Option<String>) = (row.try_get("not_null_oid")?, row.try_get("not_null_name")?);
+    let not_null = match constraint {
+        (Some(oid), Some(name)) => {
+            let constraint = ObjectId::new(CatalogTable::CONSTRAINT, oid);
+            catalog.aliases.insert(constraint, id);
+            // It may have a comment.
+            catalog.faces.insert(constraint, Face::new("CONSTRAINT", format!("{} ON DOMAIN {target}", ident(&name))));
+            NotNull::Named(name)
+        }
+        _ if row.try_get("not_null")? => NotNull::Unnamed,
+        _ => NotNull::No,
+    };
     catalog.push(Object {
-        id: ObjectId::new(CatalogTable::TYPE, row.try_get("oid")?),
+        id,
         parent: None,
-        face: Face::new("DOMAIN", qualified(&schema, &name)),
+        face: Face::new("DOMAIN", target),
         name: ObjectName { class: CLASS.name, schema, parent: String::new(), name }.into(),
         owner: Some(row.try_get("owner")?),
         table: None,
@@ -48,7 +70,7 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
             base_type: row.try_get("base_type")?,
             collation,
             default: row.try_get("default_expression")?,
-            not_null: row.try_get("not_null")?,
+            not_null,
         }),
     });
     Ok(())
@@ -63,8 +85,12 @@ impl Definition for Domain {
         if let Some(default) = &self.default {
             let _ = write!(sql, " DEFAULT {default}");
         }
-        if self.not_null {
-            sql.push_str(" NOT NULL");
+        match &self.not_null {
+            NotNull::No => {}
+            NotNull::Unnamed => sql.push_str(" NOT NULL"),
+            NotNull::Named(name) => {
+                let _ = write!(sql, " CONSTRAINT {} NOT NULL", ident(name));
+            }
         }
         for check in context.catalog.checks.get(&object.id).map_or(&[][..], Vec::as_slice) {
             if check.is_inline(context) {

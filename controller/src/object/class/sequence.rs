@@ -17,7 +17,7 @@ pub const CLASS: Class = Class {
     covers: Covers {
         beyond: &[Beyond::Owner, Beyond::Comment, Beyond::Label, Beyond::Privileges],
         states: "owned by a column, unlogged",
-        fixtures: &["sequence"],
+        fixtures: &["sequence", "sequence_15"],
     },
 };
 
@@ -68,7 +68,12 @@ fn read(row: &Row, catalog: &mut Catalog) -> Result<(), tokio_postgres::Error> {
         owned_by,
     };
     if let (Some(true), Some(table)) = (row.try_get("is_identity")?, owner_oid) {
-        let persistence = if sequence.unlogged { " UNLOGGED" } else { "" };
+        // Unsaid, it is its table's: before 15, sequences of unlogged tables were logged.
+        let persistence = match (sequence.unlogged, row.try_get("owner_unlogged")?) {
+            (true, false) => " UNLOGGED",
+            (false, true) => " LOGGED",
+            _ => "",
+        };
         let options = format!("SEQUENCE NAME {}{persistence}{}", face.target, sequence.options());
         let number: i32 = row.try_get("owner_number")?;
         catalog.identities.insert((table, number), IdentitySequence { options });

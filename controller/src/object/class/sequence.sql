@@ -2,7 +2,7 @@
 SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name, pg_catalog.pg_get_userbyid(c.relowner)::text AS owner,
        pg_catalog.format_type(s.seqtypid, NULL) AS data_type, s.seqstart AS start, s.seqincrement AS increment,
        s.seqmin AS minimum, s.seqmax AS maximum, s.seqcache AS cache, s.seqcycle AS cycle,
-       c.relpersistence = 'u' AS unlogged,
+       c.relpersistence = 'u' AS unlogged, coalesce(owner_class.relpersistence = 'u', false) AS owner_unlogged,
        d.deptype = 'i' AS is_identity,
        owner_class.oid AS owner_oid, owner_class.relname::text AS owner_table, owner_namespace.nspname::text AS owner_schema,
        a.attname::text AS owner_column, d.refobjsubid AS owner_number

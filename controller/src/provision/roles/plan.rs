@@ -36,6 +36,8 @@ pub struct Options {
     pub databases: BTreeSet<String>,
     /// Variables that the destination does not have ([`crate::provision::setting::unknown`]).
     pub unknown_settings: BTreeSet<String>,
+    /// Our role on the destination: its settings hold for the apply workers.
+    pub own_role: String,
     /// The source's version: what its memberships mean depends on it.
     pub source_version: ServerVersion,
 }
@@ -120,6 +122,9 @@ pub struct RolePlan {
     pub statements: Vec<RoleStatement>,
     /// Settings that hold in one database, by database: to be executed when it exists.
     pub in_database: BTreeMap<String, Vec<RoleStatement>>,
+    /// Settings of our own role that would be in the way until the cutover, each with what takes it back, by database; those that hold
+    /// everywhere under none.
+    pub at_cutover: BTreeMap<Option<String>, Vec<(String, String)>>,
     /// What becomes of each role of the source.
     pub fates: BTreeMap<String, Fate>,
     /// What to know.
@@ -394,19 +399,18 @@ impl Planner<'_> {
                 );
                 continue;
             }
-            let role = quote::ident(&setting.role);
-            let assignment = setting.setting.assignment();
-            let kind = StatementKind::Setting(setting.setting.clone());
+            let place = setting.database.as_ref().map_or(String::new(), |d| format!(" IN DATABASE {}", quote::ident(d)));
+            let alter = format!("ALTER ROLE {}{place}", quote::ident(&setting.role));
+            let sql = format!("{alter} SET {}", setting.setting.assignment());
+            if setting.role == self.options.own_role && setting.setting.hinders() {
+                let reset = format!("{alter} RESET {}", quote::ident(&setting.setting.name));
+                self.plan.at_cutover.entry(setting.database.clone()).or_default().push((sql, reset));
+                continue;
+            }
+            let statement = plain(&setting.role, StatementKind::Setting(setting.setting.clone()), sql);
             match &setting.database {
-                None => {
-                    let sql = format!("ALTER ROLE {role} SET {assignment}");
-                    self.plan.statements.push(plain(&setting.role, kind, sql));
-                }
-                Some(database) => {
-                    let sql = format!("ALTER ROLE {role} IN DATABASE {} SET {assignment}", quote::ident(database));
-                    let statements = self.plan.in_database.entry(database.clone()).or_default();
-                    statements.push(plain(&setting.role, kind, sql));
-                }
+                None => self.plan.statements.push(statement),
+                Some(database) => self.plan.in_database.entry(database.clone()).or_default().push(statement),
             }
         }
     }

@@ -39,6 +39,7 @@ fn options(policy: Policy) -> Options {
         ours: BTreeSet::new(),
         databases: BTreeSet::from(["shop".to_owned()]),
         unknown_settings: BTreeSet::from(["operator_precedence_warning".to_owned()]),
+        own_role: "migrator".to_owned(),
         source_version: ServerVersion(150_000),
     }
 }
@@ -168,6 +169,53 @@ fn settings_go_where_they_hold() {
     assert_eq!(in_shop, ["ALTER ROLE \"app\" IN DATABASE \"shop\" SET \"role\" TO 'boss'"]);
     assert_eq!(plan.in_database.len(), 1);
     assert_eq!(codes(&plan), ["setting_unknown"]);
+}
+
+#[test]
+fn what_would_hinder_the_apply_workers_of_our_own_role_waits_for_the_cutover() {
+    let mut source = instance(vec![role("app"), role("migrator")]);
+    let setting = |role: &str, database: Option<&str>, entry: &str| RoleSetting {
+        role: role.to_owned(),
+        database: database.map(str::to_owned),
+        setting: Setting::parse(entry).expect("an entry"),
+    };
+    source.settings = vec![
+        setting("app", None, "lock_timeout=1s"),
+        setting("app", Some("shop"), "role=boss"),
+        setting("migrator", None, "transaction_timeout=1s"),
+        setting("migrator", None, "work_mem=1MB"),
+        setting("migrator", Some("shop"), "role=boss"),
+        setting("migrator", Some("elsewhere"), "role=boss"),
+    ];
+    let existing = instance(vec![role("app"), role("migrator")]);
+    let plan = plan(&source, &existing, &options(Policy::Merge));
+    assert_eq!(
+        printed(&plan),
+        ["ALTER ROLE \"app\" SET \"lock_timeout\" TO '1s'", "ALTER ROLE \"migrator\" SET \"work_mem\" TO '1MB'"]
+    );
+    assert_eq!(plan.in_database["shop"].len(), 1);
+    let waiting: Vec<_> =
+        plan.at_cutover.into_iter().flat_map(|(database, all)| all.into_iter().map(move |one| (database.clone(), one))).collect();
+    let pair = |set: &str, reset: &str| (set.to_owned(), reset.to_owned());
+    assert_eq!(
+        waiting,
+        [
+            (
+                None,
+                pair(
+                    "ALTER ROLE \"migrator\" SET \"transaction_timeout\" TO '1s'",
+                    "ALTER ROLE \"migrator\" RESET \"transaction_timeout\""
+                )
+            ),
+            (
+                Some("shop".to_owned()),
+                pair(
+                    "ALTER ROLE \"migrator\" IN DATABASE \"shop\" SET \"role\" TO 'boss'",
+                    "ALTER ROLE \"migrator\" IN DATABASE \"shop\" RESET \"role\""
+                )
+            ),
+        ]
+    );
 }
 
 #[test]
