@@ -72,7 +72,10 @@ fn comparing(candidate: &Candidate) -> impl FnOnce(verify::Error) -> Error {
 
 async fn doubts(context: &Context, candidate: &Candidate) -> Result<Vec<Doubt>, Error> {
     let Context { control, mapping, .. } = context;
-    verify::doubts(&candidate.source, control, mapping, &candidate.name, &candidate.names).await.map_err(comparing(candidate))
+    let found = verify::doubts(&candidate.source, control, mapping, &candidate.name, &candidate.names).await;
+    let mut doubts = found.map_err(comparing(candidate))?;
+    verify::add(&mut doubts, context.board.database(&candidate.name, |view| view.missing_doubts.clone()));
+    Ok(doubts)
 }
 
 /// Opens the sessions that compare, where there may be something to compare.

@@ -400,8 +400,8 @@ codes! {
             "A stream's apply worker fails again and again, and no table was found that it could go on without."
             => "Look into the destination's server log for the apply worker's message; it is tried again by itself.";
         RowsMissing "rows_missing" [Error, Warning]:
-            "The source updated or deleted rows that the destination does not have; a warning if all tables were found equal since."
-            => "Resync the tables that the finding names; nothing where they are equal.";
+            "The source updated or deleted rows that the destination does not have; a warning where no table was found to lack any: those that could not be compared since they are being written to are compared within the block of the cutover."
+            => "Resync the tables that an error names; nothing for a warning, but the cutover is refused if a table is not equal then.";
         StreamsDiffer "streams_differ" [Warning]:
             "A database was begun with another number of streams than the configuration says; it keeps those it has."
             => "Nothing; set streams to the number it has to be rid of the warning.";

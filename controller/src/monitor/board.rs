@@ -190,6 +190,8 @@ pub struct DatabaseView {
     pub history: Option<Seen>,
     /// By stream, how many rows it missed that were then seen to be missing on the source as well.
     pub missing_harmless: Vec<(usize, i64)>,
+    /// Tables of such streams that could not be compared, since they are being written to.
+    pub missing_doubts: Vec<crate::verify::Doubt>,
     /// Findings by the part that found them: each part replaces its own.
     pub findings: BTreeMap<&'static str, Vec<Finding>>,
     /// Sequences as last carried over.

@@ -12,7 +12,7 @@ use crate::ledger::{self, Kind, Side, SideEffect};
 use crate::monitor::board::TableStage;
 use crate::postgres::{Session, quote};
 use crate::provision::schema;
-use crate::stream::conflict::{self, Cause, Conflict};
+use crate::stream::conflict::{self, Cause, Conflict, Verdict};
 use crate::stream::subscription::Subscription;
 use crate::stream::{Names, options, resync, subscription};
 
@@ -120,14 +120,18 @@ impl Database {
         // It opens one of its own instead.
         self.source = None;
         let conflict = match conflict::find(&context.source, &context.destination, &self.name, &names, found.oid).await {
-            Ok(Some(conflict)) => conflict,
+            Ok(Verdict::Fails(conflict)) => conflict,
             // As text it can be applied.
-            Ok(None) if subscription::set_text(&destination, &names).await? => {
+            Ok(Verdict::Applies) if subscription::set_text(&destination, &names).await? => {
                 let message = format!("the stream {} failed in binary form, and goes on with text", names.subscription());
                 self.context.board.event(&self.name, "warning", message);
                 return Ok(());
             }
-            Ok(None) => {
+            Ok(Verdict::NotFound(within)) => {
+                self.note_riddle(stream, &format!("the transaction that it is at was not found within {within}"), LOOK);
+                return Ok(());
+            }
+            Ok(Verdict::Applies) => {
                 self.note_riddle(stream, "the transaction that it is at could be applied when it was tried", LOOK);
                 return Ok(());
             }

@@ -14,10 +14,10 @@ use crate::finding::{Code, Finding, Severity};
 use crate::postgres::quote;
 use crate::stream::Names;
 use crate::verify::lacking::Lacking;
-use crate::verify::{self, Comparison};
+use crate::verify::{self, Comparison, Doubt};
 
 /// After a search the next one begins no sooner than this.
-const PAUSE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(10);
 /// So many tables are looked into for keys.
 const TABLES_LOOKED_INTO: usize = 10;
 
@@ -25,8 +25,8 @@ const TABLES_LOOKED_INTO: usize = 10;
 #[derive(Debug, Clone, Default)]
 struct Found {
     lacking: Vec<Lacking>,
-    /// Tables that are written to, and could not be compared.
-    undecided: Vec<String>,
+    /// Tables that are written to, and are to be compared when nobody does.
+    doubts: Vec<Doubt>,
 }
 
 /// What the loop knows of it.
@@ -45,6 +45,15 @@ impl Searcher {
     /// A table of theirs is copied anew: what else there is has to be looked for again.
     pub fn look_again(&mut self) {
         *self = Self::default();
+    }
+
+    /// Whether another search may find something else: keys that were missing may have been put back by hand.
+    fn is_unsettled(&self) -> bool {
+        match &self.found {
+            Some(Ok(found)) => found.iter().any(|(_, found)| !found.lacking.is_empty()),
+            Some(Err(_)) => true,
+            None => false,
+        }
     }
 
     /// What is known of so many missing rows of a stream. Of more than were counted when the search began it knows nothing.
@@ -74,7 +83,7 @@ impl Database {
             *searcher = Searcher::default();
         } else if searcher.task.is_empty()
             && searcher.again.is_none_or(|at| at <= Instant::now())
-            && (searcher.searched != counted || matches!(searcher.found, Some(Err(_))))
+            && (searcher.searched != counted || searcher.is_unsettled())
         {
             searcher.searched = counted.to_vec();
             let (context, name, names) = (self.context.clone(), self.name.clone(), self.names.clone());
@@ -95,7 +104,14 @@ impl Database {
         let findings: Vec<Finding> = counted.iter().map(told).collect();
         let harmless = counted.iter().zip(&findings).filter(|(_, finding)| finding.severity != Severity::Error);
         let harmless = harmless.map(|(counted, _)| *counted).collect();
-        context.board.database(name, |view| view.missing_harmless = harmless);
+        let doubts = match &self.searcher.found {
+            Some(Ok(found)) => found.iter().flat_map(|(_, found)| found.doubts.iter().cloned()).collect(),
+            _ => Vec::new(),
+        };
+        context.board.database(name, |view| {
+            view.missing_harmless = harmless;
+            view.missing_doubts = doubts;
+        });
         context.board.set_findings(name, "missing rows", findings);
     }
 }
@@ -119,19 +135,12 @@ async fn search(
         for difference in different.iter().take(TABLES_LOOKED_INTO) {
             found.lacking.push(pair.lacking(names, &difference.doubt).await?);
         }
-        // Keys can be looked for while the rows change.
-        let busy: Vec<_> = tables.iter().filter(|table| undecided.contains(&table.label())).collect();
-        let (looked_into, others) = busy.split_at(busy.len().min(TABLES_LOOKED_INTO));
-        found.undecided.extend(others.iter().map(|table| table.label()));
-        for table in looked_into {
-            let lacking = pair.lacking(names, table).await?;
-            if lacking.keys.is_empty() {
-                // With a key, whether a row is there is all that was asked.
-                if lacking.columns.is_empty() {
-                    found.undecided.push(lacking.table);
-                }
-            } else {
-                found.lacking.push(lacking);
+        // Keys can be looked for while the rows change. That no key is lacking does not mean that the rows are equal.
+        for (n, table) in tables.into_iter().filter(|table| undecided.contains(&table.label())).enumerate() {
+            let lacking = if n < TABLES_LOOKED_INTO { Some(pair.lacking(names, &table).await?) } else { None };
+            match lacking {
+                Some(lacking) if !lacking.keys.is_empty() => found.lacking.push(lacking),
+                _ => found.doubts.push(table),
             }
         }
         all.push((*stream, found));
@@ -153,22 +162,24 @@ fn finding(mapping: &str, database: &str, subscription: &str, count: i64, found:
             format!("wait until they are named, or copy all anew: {whole}"),
         ),
         Err(error) => (Severity::Error, format!("which they are could not be found: {error}"), format!("copy all anew: {whole}")),
-        Ok(Some(found)) if found.lacking.is_empty() && found.undecided.is_empty() => (
-            Severity::Warning,
-            "all tables of this stream have been compared since, and are equal, or lack no key where they are written to: those rows are gone on \
-             the source as well"
-                .to_owned(),
-            format!("nothing; to be rid of the warning, copy all anew: {whole}"),
-        ),
+        Ok(Some(found)) if found.lacking.is_empty() => {
+            let which = if found.doubts.is_empty() {
+                "all tables of this stream have been compared since, and are equal: those rows are gone on the source as well"
+                    .to_owned()
+            } else {
+                let doubts: Vec<String> = found.doubts.iter().map(Doubt::label).collect();
+                format!(
+                    "all tables of this stream have been compared since, and are equal, but for those that are being written to: these \
+                     are compared within the block of the cutover, which is refused if one is not equal: {}",
+                    doubts.join(", ")
+                )
+            };
+            (Severity::Warning, which, format!("nothing; to be rid of the warning, copy all anew: {whole}"))
+        }
         Ok(Some(found)) => {
-            let mut which: Vec<String> = found.lacking.iter().map(Lacking::words).collect();
-            if !found.undecided.is_empty() {
-                which.push(format!("could not be compared while they are written to: {}", found.undecided.join(", ")));
-            }
+            let which: Vec<String> = found.lacking.iter().map(Lacking::words).collect();
             let calls: Vec<String> = found.lacking.iter().map(|lacking| resync(&lacking.table)).collect();
-            let fix =
-                if calls.is_empty() { format!("copy all anew: {whole}") } else { format!("copy anew: {}", calls.join("; ")) };
-            (Severity::Error, which.join("; "), fix)
+            (Severity::Error, which.join("; "), format!("copy anew: {}", calls.join("; ")))
         }
     };
     Finding {
@@ -191,7 +202,7 @@ mod tests {
     #[test]
     fn table_and_key_are_named_with_the_cure() {
         let lacking = Lacking { table: "odd.t".into(), columns: vec!["id".into()], keys: vec!["(5)".into()] };
-        let found = Found { lacking: vec![lacking], undecided: Vec::new() };
+        let found = Found { lacking: vec![lacking], ..Found::default() };
         let told = finding("erp", "small", "s", 2, Ok(Some(&found)));
         assert!(
             told.reason.contains("2 updates or deletes") && told.reason.ends_with("odd.t lacks (id) = (5)"),

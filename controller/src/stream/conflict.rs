@@ -3,6 +3,7 @@
 //! reason, which the worker tells the server's log alone.
 
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, pin_mut};
 use tokio_postgres::Client;
@@ -66,16 +67,31 @@ pub struct Conflict {
 const SHOWN: usize = 100;
 /// The slot is let go by its walsender a moment after the subscription was disabled.
 const TRIES: u32 = 40;
+/// The source gathers in files what it is asked for, before it sends any of it: so it is asked for no more than this many changes, beside the
+/// transaction that the last of them is in …
+const CHANGES: i32 = 100_000;
+/// … and works on it for no longer than this, all in all.
+const LIMIT: Duration = Duration::from_mins(5);
 
-/// Looks for the change that the stream of this subscription can't apply. Its worker must have stopped. None if every
-/// change of the transaction could be applied by now.
+/// What a search came to.
+#[derive(Debug)]
+pub enum Verdict {
+    /// This change can't be applied.
+    Fails(Conflict),
+    /// Every change of the transaction that the stream is at could be applied by now.
+    Applies,
+    /// The transaction was not found within what is looked through; how much that is, in words.
+    NotFound(String),
+}
+
+/// Looks for the change that the stream of this subscription can't apply. Its worker must have stopped.
 pub async fn find(
     source: &Endpoint,
     destination: &Endpoint,
     database: &str,
     names: &Names,
     subscription: u32,
-) -> Result<Option<Conflict>, Error> {
+) -> Result<Verdict, Error> {
     let mut loader = Loader::open(destination, database).await?;
     // A session of its own: before version 17 the plugin leaves something behind in a session at each use, until it is full.
     let source = source.connect(database).await?;
@@ -84,20 +100,27 @@ pub async fn find(
     let applied: Lsn = row.get("applied");
     let attached = subscription::tables(&loader, subscription).await.map_err(Error::Statement)?;
     // The limit is looked at between transactions: more and more of them, until the one is among them.
-    for limit in [1_i32, 1_000, 1_000_000, i32::MAX] {
+    let began = Instant::now();
+    for limit in [1_i32, 1_000, CHANGES] {
+        let left = LIMIT.saturating_sub(began.elapsed()).as_millis().max(1);
+        source.batch_execute(&format!("SET statement_timeout = {left}")).await.map_err(Error::Statement)?;
         let mut trial =
             Trial { loader: &mut loader, attached: &attached, relations: HashMap::new(), entered: None, present: HashMap::new() };
         trial.loader.batch_execute("BEGIN; SET LOCAL lock_timeout = '10s'").await.map_err(Error::Statement)?;
         let outcome = peek(&source, names, &publications, limit, applied, &mut trial).await;
         // After an error the transaction is aborted, and the rights are ours again with its end.
         loader.batch_execute("ROLLBACK").await.map_err(Error::Statement)?;
-        match outcome? {
-            Outcome::Fails(conflict) => return Ok(Some(conflict)),
-            Outcome::Applies => return Ok(None),
-            Outcome::NotReached => {}
+        match outcome {
+            Ok(Outcome::Fails(conflict)) => return Ok(Verdict::Fails(conflict)),
+            Ok(Outcome::Applies) => return Ok(Verdict::Applies),
+            Ok(Outcome::NotReached) => {}
+            Err(Error::Statement(error)) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+                return Ok(Verdict::NotFound(format!("the {} s that the source may take to read its log", LIMIT.as_secs())));
+            }
+            Err(error) => return Err(error),
         }
     }
-    Ok(None)
+    Ok(Verdict::NotFound(format!("the next {CHANGES} changes of the source's log")))
 }
 
 enum Outcome {
@@ -128,7 +151,7 @@ async fn peek(
             Ok(rows) => break rows,
             Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) && tries < TRIES => {
                 tries += 1;
-                tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+                tokio::time::sleep(Duration::from_millis(250)).await;
             }
             Err(error) => return Err(Error::Statement(error)),
         }

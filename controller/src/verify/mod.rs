@@ -110,6 +110,12 @@ async fn carried(source: &Session, streams: &[Names]) -> Result<Vec<Doubt>, Erro
     Ok(carried.map(|t| Doubt { oid: t.oid, schema: t.schema, name: t.name, why: Why::RowsMissing, incident: None }).collect())
 }
 
+/// Adds tables that are not among the others.
+pub fn add(doubts: &mut Vec<Doubt>, more: impl IntoIterator<Item = Doubt>) {
+    let mut known: std::collections::HashSet<u32> = doubts.iter().map(|doubt| doubt.oid).collect();
+    doubts.extend(more.into_iter().filter(|doubt| known.insert(doubt.oid)));
+}
+
 /// Whether a database may ever have such tables.
 pub async fn may_doubt(source: &Session, streams: &[Names]) -> Result<bool, Error> {
     let published = publication::observe_all(source, streams).await.map_err(failed("looking at the publications"))?;
