@@ -397,7 +397,6 @@ impl Database {
             let mut destination = schema::session(&self.context.destination, &name).await?;
             let Some(source) = &self.source else { return Ok(()) };
             let context = &self.context;
-            let has_missing = !self.watcher.missing().is_empty();
             self.searcher.look_again();
             let detached = async {
                 let failed = |e| resync::Error::Statement(e);
@@ -417,7 +416,7 @@ impl Database {
                     context.board.database(&name, |view| view.history = None);
                 }
                 // With one table anew, the rows that others miss are not to be forgotten.
-                if meant.is_none() || !has_missing {
+                if meant.is_none() {
                     resync::forget_failures(&destination, &streams).await?;
                 }
                 // One that is not attached failed to be copied, or was refused by the source: it is tried once more.
