@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_postgres::Client;
@@ -129,7 +130,7 @@ pub async fn writers(source: &Client) -> Result<Option<String>, tokio_postgres::
 }
 
 /// Takes entries of the block back, each on its own, and ends the sessions that began under it: they would stay read-only.
-/// Tries until the source has done it; the ledger follows when it can. Given up when another controller has the mapping: it may have taken the
+/// Tries until the source has done it; the ledger follows when it can, and no entry waits for what is told of another one. Given up when another controller has the mapping: it may have taken the
 /// cutover up, and needs the block.
 pub async fn unblock(source: &Endpoint, control: &Client, lock: &Lock, entries: &[Entry]) {
     let mut waits = retry::backoff();
@@ -139,33 +140,44 @@ pub async fn unblock(source: &Endpoint, control: &Client, lock: &Lock, entries: 
             tracing::warn!("another controller has taken the mapping over: the write block is left to it");
             return;
         }
-        let mut left = Vec::new();
-        for entry in open {
-            let unblocking = timeout(UNBLOCK_LIMIT, unblock_one(source, entry)).await;
-            let unblocked = unblocking.unwrap_or_else(|_| {
-                Err(Error::Late { doing: format!("letting writes into {} in again", entry.database), limit: UNBLOCK_LIMIT })
-            });
-            match unblocked {
-                Ok(()) => {
-                    tracing::info!(database = entry.database, "writes are let in again");
-                    // Untold, the row stays in force: the next start finds it, and taking back twice does no harm.
-                    match timeout(UNBLOCK_LIMIT, ledger::undone(control, entry.effect, "undone")).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => tracing::warn!(%error, "the ledger can't be told"),
-                        Err(_) => tracing::warn!("the ledger can't be told: no answer comes"),
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(database = entry.database, %error, "the write block can't be taken back yet; trying again");
-                    left.push(entry);
-                }
+        let (mut done, mut left) = (Vec::new(), Vec::new());
+        for some in open.chunks(AT_ONCE) {
+            let unblocked = join_all(some.iter().map(|entry| let_in(source, entry))).await;
+            for (entry, is_done) in some.iter().zip(unblocked) {
+                if is_done { done.push(*entry) } else { left.push(*entry) }
             }
+        }
+        // Untold, a row stays in force: the next start finds it, and taking back twice does no harm.
+        let telling = async {
+            for entry in &done {
+                ledger::undone(control, entry.effect, "undone").await?;
+            }
+            Ok::<_, ledger::Error>(())
+        };
+        match timeout(UNBLOCK_LIMIT, telling).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the ledger can't be told"),
+            Err(_) => tracing::warn!("the ledger can't be told: no answer comes"),
         }
         open = left;
         if !open.is_empty() {
             tokio::time::sleep(waits.next().unwrap_or(Duration::from_secs(30))).await;
         }
     }
+}
+
+/// Takes one entry back; gives whether that is done.
+async fn let_in(source: &Endpoint, entry: &Entry) -> bool {
+    let unblocked = timeout(UNBLOCK_LIMIT, unblock_one(source, entry)).await.unwrap_or_else(|_| {
+        Err(Error::Late { doing: format!("letting writes into {} in again", entry.database), limit: UNBLOCK_LIMIT })
+    });
+    match &unblocked {
+        Ok(()) => tracing::info!(database = entry.database, "writes are let in again"),
+        Err(error) => {
+            tracing::error!(database = entry.database, %error, "the write block can't be taken back yet; trying again");
+        }
+    }
+    unblocked.is_ok()
 }
 
 /// What the source has now of what an entry is about.
@@ -178,6 +190,9 @@ async fn setting(source: &Client, entry: &Entry) -> Result<Option<String>, tokio
 pub async fn is_in_force(source: &Client, entry: &Entry) -> Result<bool, tokio_postgres::Error> {
     Ok(setting(source, entry).await?.as_deref() == Some(ON))
 }
+
+/// So many databases are let free side by side.
+const AT_ONCE: usize = 8;
 
 /// Ends a session of ours that may still be setting what is to be taken back, and waits for its end: what it had not committed by then
 /// will not be.
@@ -198,21 +213,36 @@ async fn unblock_one(source: &Endpoint, entry: &Entry) -> Result<(), Error> {
     if let Some(pid) = entry.pid {
         end(&session, pid, &source.application_name).await.map_err(failed)?;
     }
-    match session.batch_execute(&statement(&entry.database, entry.role.as_deref(), entry.previous.as_deref())).await {
-        Ok(()) => {}
-        // A role or a database that is no more has no setting.
-        Err(error) if gone(&error) => return Ok(()),
-        Err(error) => return Err(failed(error)),
+    // What is not there any more, or is not ours, needs nothing to be taken back; nor may it be possible, if setting it was refused.
+    if is_in_force(&session, entry).await.map_err(failed)? {
+        match session.batch_execute(&statement(&entry.database, entry.role.as_deref(), entry.previous.as_deref())).await {
+            Ok(()) => {}
+            // A role or a database that is no more has no setting.
+            Err(error) if gone(&error) => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        }
+        let now = setting(&session, entry).await.map_err(failed)?;
+        if now != entry.previous {
+            let database = entry.database.clone();
+            return Err(Error::StillBlocked { database, now: now.unwrap_or_else(|| "not set".to_owned()) });
+        }
     }
-    let now = setting(&session, entry).await.map_err(failed)?;
-    if now != entry.previous {
-        let database = entry.database.clone();
-        return Err(Error::StillBlocked { database, now: now.unwrap_or_else(|| "not set".to_owned()) });
+    let there = "SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = $1)";
+    if !session.query_one(there, &[&entry.database]).await.map_err(failed)?.get::<_, bool>(0) {
+        return Ok(());
     }
     let session = source.connect(&entry.database).await?;
     let now: String = session.query_one("SELECT clock_timestamp()::text", &[]).await.map_err(failed)?.get(0);
-    end_sessions(&session, &now).await.map_err(failed)?;
-    Ok(())
+    match end_sessions(&session, &now).await {
+        Ok(_) => Ok(()),
+        Err(error) if retry::is_transient(&error) => Err(failed(error)),
+        // New ones may write; those that we may not end can say so themselves.
+        Err(error) => {
+            let error = retry::message(&error);
+            tracing::warn!(database = entry.database, error, "sessions that began under the write block stay read-only");
+            Ok(())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use crate::verify;
 mod beside;
 pub mod block;
 mod equal;
-mod switch;
+pub mod switch;
 
 /// Why a cutover did not take place.
 #[derive(Debug, thiserror::Error)]
@@ -280,7 +280,7 @@ impl Candidate {
 /// What belongs to the undoing of a cutover is given up after this long, and the rest goes on.
 const UNDO_LIMIT: Duration = Duration::from_secs(30);
 /// Writers on the source wait no longer than this for what was switched on to be switched off again.
-const SWITCH_OFF_LIMIT: Duration = Duration::from_secs(10);
+pub const SWITCH_OFF_LIMIT: Duration = Duration::from_secs(10);
 
 /// Cuts over, or undoes what it did. The limit is for how long writers are kept out: it runs from the first block on,
 /// also over a restart of the controller.
@@ -491,7 +491,7 @@ async fn undo(context: &Context, mut blocked: Vec<block::Entry>) {
             // Another controller that has the mapping by now brings the cutover to its end.
             if !switched.is_empty() && !context.lock.is_anothers().await {
                 // Writers do not wait long for it: what is still on then is switched off before the mapping goes on.
-                match timeout(SWITCH_OFF_LIMIT, switch::off(context)).await {
+                match timeout(SWITCH_OFF_LIMIT, off(context)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::error!(%error, "what was switched on could not be switched off yet"),
                     Err(_) => tracing::error!("what was switched on could not be switched off yet: it takes too long"),
@@ -509,11 +509,14 @@ async fn undo(context: &Context, mut blocked: Vec<block::Entry>) {
     block::unblock(&context.source, &context.control, &context.lock, &blocked).await;
 }
 
-/// Switches off what a cutover that was undone has left on: before anything is applied under it. Not while a cutover is still to be brought
-/// to its end, which the write block tells: then there is nothing left to apply.
-pub async fn switch_off_what_is_left(context: &Context) -> Result<(), Error> {
-    let blocks = ledger::in_force_of(&context.control, &context.mapping, &[Kind::WriteBlock]).await?;
-    if blocks.is_empty() { switch::off(context).await } else { Ok(()) }
+async fn off(context: &Context) -> Result<(), Error> {
+    switch::off(&context.control, &context.destination, &context.mapping, &context.board).await
+}
+
+/// Switches off what a cutover that was undone has left on: before anything is applied under it. Not while one is still to be brought to its
+/// end: then there is nothing left to apply.
+pub async fn switch_off_what_is_left(context: &Context, is_under_way: bool) -> Result<(), Error> {
+    if is_under_way { Ok(()) } else { off(context).await }
 }
 
 /// What is in force of a write block that no cutover stands behind any more: one whose limit is over, or whose request has ended. `running` is

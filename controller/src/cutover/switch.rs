@@ -10,8 +10,9 @@ use tokio_postgres::Client;
 
 use super::{Candidate, Error, block, failed, within};
 use crate::ledger::{self, Kind, Side, SideEffect};
+use crate::monitor::board::Board;
 use crate::plan::Statement;
-use crate::postgres::retry;
+use crate::postgres::{Endpoint, retry};
 use crate::provision::schema;
 use crate::reconcile::{Context, database};
 
@@ -67,27 +68,27 @@ pub(super) async fn on(
 }
 
 /// Switches off everything that the ledger says may be on. One database's trouble does not keep the others from it.
-pub(super) async fn off(context: &Context) -> Result<(), Error> {
+pub async fn off(control: &Client, destination: &Endpoint, mapping: &str, board: &Board) -> Result<(), Error> {
     let mut first_error = None;
-    for effect in ledger::in_force_of(&context.control, &context.mapping, &[Kind::SwitchedOn]).await? {
-        if let Err(error) = off_in(context, &effect).await {
+    for effect in ledger::in_force_of(control, mapping, &[Kind::SwitchedOn]).await? {
+        if let Err(error) = off_in(control, destination, board, &effect).await {
             first_error.get_or_insert(error);
         }
     }
     first_error.map_or(Ok(()), Err)
 }
 
-async fn off_in(context: &Context, effect: &SideEffect) -> Result<(), Error> {
+async fn off_in(control: &Client, destination: &Endpoint, board: &Board, effect: &SideEffect) -> Result<(), Error> {
     let failed = |source| Error::Statement { doing: "switching triggers off again", database: effect.database.clone(), source };
     let there = "SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = $1)";
-    if !context.control.query_one(there, &[&effect.database]).await.map_err(failed)?.get::<_, bool>(0) {
-        return Ok(ledger::undone(&context.control, effect.id, "the database is gone").await?);
+    if !control.query_one(there, &[&effect.database]).await.map_err(failed)?.get::<_, bool>(0) {
+        return Ok(ledger::undone(control, effect.id, "the database is gone").await?);
     }
-    let session = schema::session(&context.destination, &effect.database).await.map_err(database::Error::from)?;
+    let session = schema::session(destination, &effect.database).await.map_err(database::Error::from)?;
     // On disk before the ledger says so.
     let settings = format!("SET synchronous_commit = local; SET lock_timeout = '{LOCK_TIMEOUT}'");
     session.batch_execute(&settings).await.map_err(failed)?;
-    end_attempts(&session, &context.destination.application_name).await.map_err(failed)?;
+    end_attempts(&session, &destination.application_name).await.map_err(failed)?;
     let mut refused = Vec::new();
     for statement in undo_of(effect).iter().rev() {
         match session.batch_execute(statement).await {
@@ -99,9 +100,9 @@ async fn off_in(context: &Context, effect: &SideEffect) -> Result<(), Error> {
     }
     if !refused.is_empty() {
         let text = format!("what was switched on at the cutover could not all be switched off again: {}", refused.join("; "));
-        context.board.event(&effect.database, "error", text);
+        board.event(&effect.database, "error", text);
     }
-    Ok(ledger::undone(&context.control, effect.id, "undone").await?)
+    Ok(ledger::undone(control, effect.id, "undone").await?)
 }
 
 /// The statements that take an effect back, in the order in which what they take back was made.

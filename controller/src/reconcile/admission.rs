@@ -62,6 +62,13 @@ impl Mapping {
         let source = self.source.connect(&self.source.instance.database).await?;
         self.end_leftovers(Some(&source), control).await?;
         tracing::warn!("taking back a write block that was left behind");
+        // What writers write is applied at once: before that, nothing may be on any more that disturbs it.
+        let off = cutover::switch::off(control, &self.destination, &self.name, &self.board);
+        match tokio::time::timeout(cutover::SWITCH_OFF_LIMIT, off).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "what was switched on could not be switched off yet"),
+            Err(_) => tracing::error!("what was switched on could not be switched off yet: it takes too long"),
+        }
         let lock = Lock::of(&self.destination, &self.control_database, &self.name, control);
         cutover::block::unblock(&self.source, control, &lock, &orphans).await;
         Ok(())

@@ -224,8 +224,9 @@ impl Mapping {
                 }
                 Stage::CutOver => self.await_completion(&context, &mut control, &mut notifications, "cut_over").await?,
                 Stage::Completing => self.await_completion(&context, &mut control, &mut notifications, "completing").await?,
-                Stage::Migrating { paused, .. } => {
-                    cutover::switch_off_what_is_left(&context).await.map_err(|error| Error::SwitchedOn(Box::new(error)))?;
+                Stage::Migrating { paused, cutover } => {
+                    let left = cutover::switch_off_what_is_left(&context, cutover.is_some());
+                    left.await.map_err(|error| Error::SwitchedOn(Box::new(error)))?;
                     self.migrate(&context, &mut control, &mut projection, &mut notifications, paused).await?;
                 }
             }
