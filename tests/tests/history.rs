@@ -46,14 +46,18 @@ fn put_back(server: &Cluster, copied: &Path) -> Result<()> {
     fs::remove_dir_all(&data).and_then(|()| fs::rename(copied, &data)).map_err(|error| Error::Broken(error.to_string()))
 }
 
+/// What has lost nothing is found equal, and no longer in doubt.
+async fn kept_is_over(controller: &mut Controller, pair: &Pair) -> Result<()> {
+    let over = "(SELECT string_agg(name, ' ') = 'lost' FROM migrator.carried_table WHERE doubt = 'forked')";
+    controller.wait_for(&pair.destination, over, MINUTE).await
+}
+
 /// It is told, nothing is ready, and a resync of the database cures it.
 async fn told_and_cured(mut controller: Controller, pair: &Pair) -> Result<()> {
     let told = "EXISTS (SELECT FROM migrator.events WHERE level = 'error' AND message LIKE 'changes may not have been carried%')
                 AND EXISTS (SELECT FROM migrator.findings WHERE code = 'not_equal' AND object = 'public.lost' AND resolved_at IS NULL)
                 AND NOT migrator.cutover_ready('erp')";
     controller.wait_for(&pair.destination, told, READY_LIMIT).await?;
-    let over = "(SELECT string_agg(name, ' ') = 'lost' FROM migrator.carried_table WHERE doubt = 'forked')";
-    controller.wait_for(&pair.destination, over, MINUTE).await?;
     controller.must(&["resync", MAPPING, DATABASE]).await?;
     controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
     pair.source.run(DATABASE, "INSERT INTO lost VALUES (100); INSERT INTO kept VALUES (100)").await?;
@@ -63,17 +67,73 @@ async fn told_and_cured(mut controller: Controller, pair: &Pair) -> Result<()> {
 
 #[tokio::test]
 async fn a_destination_put_back_to_an_earlier_copy_is_not_taken_for_one_in_step() -> Result<()> {
-    let (mut pair, controller) = streaming(15).await?;
+    let (mut pair, mut controller) = streaming(15).await?;
     cut(&pair.destination).await?;
     let earlier = pair.destination.data().with_extension("earlier");
     copy(&pair.destination.data(), &earlier)?;
     pair.destination.start_again().await?;
     pair.source.run(DATABASE, "INSERT INTO lost VALUES (2)").await?;
     drained(&pair.source).await?;
-    // The controller has seen that it was applied.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // The controller, which was refused for a while, has seen that it was applied: what is shown is of a look after that, and the next one is over.
+    let written = pair.source.value("postgres", "SELECT pg_current_wal_lsn()").await?;
+    let seen = format!("(SELECT applied_lsn >= '{written}' FROM migrator.database WHERE database = '{DATABASE}')");
+    controller.wait_for(&pair.destination, &seen, MINUTE).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     cut(&pair.destination).await?;
     put_back(&pair.destination, &earlier)?;
     pair.destination.start_again().await?;
+    kept_is_over(&mut controller, &pair).await?;
+    told_and_cured(controller, &pair).await
+}
+
+/// Restored from a backup: recovery of archived WAL ends on a timeline of its own.
+fn restored(server: &Cluster, copied: &Path) -> Result<()> {
+    put_back(server, copied)?;
+    let failed = |error: std::io::Error| Error::Broken(error.to_string());
+    let signal = server.data().join("recovery.signal");
+    fs::write(&signal, "").map_err(failed)?;
+    let conf = server.data().join("postgresql.auto.conf");
+    let settings = fs::read_to_string(&conf).map_err(failed)? + "restore_command = 'false'\n";
+    fs::write(&conf, settings).map_err(failed)
+}
+
+#[tokio::test]
+async fn a_destination_restored_while_nobody_looked_is_not_taken_for_one_in_step() -> Result<()> {
+    let (mut pair, mut controller) = streaming(17).await?;
+    controller.kill()?;
+    cut(&pair.destination).await?;
+    let earlier = pair.destination.data().with_extension("earlier");
+    copy(&pair.destination.data(), &earlier)?;
+    pair.destination.start_again().await?;
+    pair.source.run(DATABASE, "INSERT INTO lost VALUES (2)").await?;
+    drained(&pair.source).await?;
+    cut(&pair.destination).await?;
+    restored(&pair.destination, &earlier)?;
+    pair.destination.start_again().await?;
+    controller.start()?;
+    kept_is_over(&mut controller, &pair).await?;
+    told_and_cured(controller, &pair).await
+}
+
+#[tokio::test]
+async fn a_source_restored_while_nobody_looked_is_not_taken_for_one_in_step() -> Result<()> {
+    let (mut pair, mut controller) = streaming(15).await?;
+    controller.kill()?;
+    cut(&pair.source).await?;
+    let earlier = pair.source.data().with_extension("earlier");
+    copy(&pair.source.data(), &earlier)?;
+    pair.source.start_again().await?;
+    // Further than what will be written afterwards.
+    pair.source.run(DATABASE, "INSERT INTO lost SELECT generate_series(2, 50000)").await?;
+    drained(&pair.source).await?;
+    cut(&pair.source).await?;
+    restored(&pair.source, &earlier)?;
+    pair.source.start_again().await?;
+    // It answers before it has ended recovery.
+    while pair.source.value("postgres", "SELECT pg_is_in_recovery()").await? == "t" {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    pair.source.run(DATABASE, "INSERT INTO lost VALUES (3)").await?;
+    controller.start()?;
     told_and_cured(controller, &pair).await
 }

@@ -9,7 +9,7 @@ use super::publication;
 use super::slot::{self, Slot};
 use super::subscription;
 use crate::ledger;
-use crate::postgres::{quote, retry};
+use crate::postgres::{Lsn, quote, retry};
 
 /// Why nothing is copied anew.
 #[derive(Debug, thiserror::Error)]
@@ -43,10 +43,17 @@ pub enum Error {
     Ledger(#[from] ledger::Error),
 }
 
-/// The streams whose slots are gone or have lost log: they can't go on, only begin anew with all their tables.
+/// The streams whose slots are gone or have lost log: they can't go on, only begin anew with all their tables. So it is with those that have
+/// been told of more than the source has written, since it was restored: they would send nothing of what it writes up to there.
 pub async fn lost_slots<'n>(source: &Client, streams: &'n [Names]) -> Result<Vec<&'n Names>, Error> {
     let slots = slot::observe_all(source, streams).await.map_err(Error::Slots)?;
-    Ok(streams.iter().zip(slots).filter(|(_, slot)| matches!(slot, Slot::Missing | Slot::Lost)).map(|(names, _)| names).collect())
+    let written: Lsn = source.query_one("SELECT pg_catalog.pg_current_wal_flush_lsn()", &[]).await.map_err(Error::Slots)?.get(0);
+    let is_lost = |slot: &Slot| match slot {
+        Slot::Missing | Slot::Lost => true,
+        Slot::Present { confirmed, .. } => *confirmed > written,
+        Slot::Foreign => false,
+    };
+    Ok(streams.iter().zip(slots).filter(|(_, slot)| is_lost(slot)).map(|(names, _)| names).collect())
 }
 
 /// A table, by schema and name.

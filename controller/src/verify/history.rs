@@ -26,6 +26,8 @@ pub struct Seen {
     destination: Server,
     /// By subscription: up to where it has applied, and whether that is on disk.
     applied: Vec<(u32, Lsn, bool)>,
+    /// The furthest that a slot has been told: what comes before is never sent again.
+    confirmed: Lsn,
     /// Whether a failover of the source can't leave it behind the destination: its slots are synchronized, and WAL is not sent before the
     /// standbys have it.
     failover_is_safe: bool,
@@ -71,11 +73,11 @@ fn fork(before: &Seen, now: &Seen) -> Option<String> {
 
 /// What a single look tells.
 fn ahead(now: &Seen) -> Option<String> {
-    let (_, applied, _) = now.applied.iter().find(|(_, applied, _)| *applied > now.source.flushed)?;
-    Some(format!(
-        "the destination has applied everything up to {applied}, and the source has written no further than {}",
-        now.source.flushed
-    ))
+    let applied = now.applied.iter().map(|(_, applied, _)| *applied).chain([now.confirmed]).max()?;
+    let written = now.source.flushed;
+    (applied > written).then(|| {
+        format!("the destination has applied everything up to {applied}, and the source has written no further than {written}")
+    })
 }
 
 const SERVER: &str = "
@@ -89,8 +91,10 @@ const APPLIED: &str = "
     FROM pg_catalog.pg_subscription s
     LEFT JOIN pg_catalog.pg_replication_origin_status o ON o.external_id = 'pg_' || s.oid
     WHERE s.oid = ANY ($1)";
-const FAILOVER: &str = "
-    SELECT COALESCE(bool_and((pg_catalog.to_jsonb(s) ->> 'failover')::boolean), false) FROM pg_catalog.pg_replication_slots s
+const SLOTS: &str = "
+    SELECT COALESCE(bool_and((pg_catalog.to_jsonb(s) ->> 'failover')::boolean), false) AS failover,
+           COALESCE(max(s.confirmed_flush_lsn), '0/0') AS confirmed
+    FROM pg_catalog.pg_replication_slots s
     WHERE s.slot_name::text = ANY ($1)";
 
 async fn see(
@@ -99,12 +103,12 @@ async fn see(
     names: &[Names],
     subscriptions: &[u32],
 ) -> Result<Seen, tokio_postgres::Error> {
-    // The destination first: what it has applied by then, the source has written.
-    let applied = destination.query(APPLIED, &[&subscriptions]).await?;
     let slots: Vec<&str> = names.iter().map(|names| names.slot.as_str()).collect();
     let slots: [&(dyn ToSql + Sync); 1] = [&slots];
-    let (ours, theirs, failover) =
-        tokio::try_join!(source.query_one(SERVER, &[]), destination.query_one(SERVER, &[]), source.query_one(FAILOVER, &slots))?;
+    let subscriptions: [&(dyn ToSql + Sync); 1] = [&subscriptions];
+    // What has been applied and confirmed by then, the source has written by the time that it is asked.
+    let (applied, slots) = tokio::try_join!(destination.query(APPLIED, &subscriptions), source.query_one(SLOTS, &slots))?;
+    let (ours, theirs) = tokio::try_join!(source.query_one(SERVER, &[]), destination.query_one(SERVER, &[]))?;
     let server = |row: &tokio_postgres::Row| Server {
         system: row.get("system"),
         timeline: row.get("timeline"),
@@ -115,7 +119,8 @@ async fn see(
         source: server(&ours),
         destination: server(&theirs),
         applied: applied.iter().map(|row| (row.get("oid"), row.get("applied"), row.get("kept"))).collect(),
-        failover_is_safe: synchronized && failover.get::<_, bool>(0),
+        confirmed: slots.get("confirmed"),
+        failover_is_safe: synchronized && slots.get::<_, bool>("failover"),
     })
 }
 
@@ -146,6 +151,7 @@ impl Seen {
             source: server(timeline("source_timeline")?, system),
             destination: server(timeline("destination_timeline")?, String::new()),
             applied: Vec::new(),
+            confirmed: Lsn::default(),
             failover_is_safe: kept.get("failover_is_safe")?.as_bool()?,
         })
     }
@@ -209,6 +215,7 @@ mod tests {
             source: server(50_000_000),
             destination: server(90_000_000),
             applied: vec![(5, Lsn(40_000_000), true)],
+            confirmed: Lsn(45_000_000),
             failover_is_safe: false,
         }
     }
@@ -240,6 +247,7 @@ mod tests {
         assert!(told(|s| s.applied[0].1 = Lsn(39_000_000)).is_some_and(|t| t.contains("knows nothing of it")));
         let now = Seen { applied: vec![(5, Lsn(51_000_000), true)], ..seen() };
         assert!(fork_of(Some(&seen()), &now).is_some_and(|t| t.contains("the source has written no further")));
+        assert!(Seen { confirmed: Lsn(51_000_000), ..seen() }.is_ahead(), "nothing before that is sent");
         assert!(now.is_ahead() && fork_of(Some(&now), &now).is_none(), "once");
     }
 
