@@ -57,7 +57,8 @@ impl Database {
         let (context, name, names) = (self.context.clone(), self.name.clone(), self.names.clone());
         let source = self.source().await?;
         let mut doubts = verify::doubts(source, &context.control, &context.mapping, &name, &names).await?;
-        verify::add(&mut doubts, context.board.database(&name, |view| view.missing_doubts.clone()));
+        let missing = context.board.database(&name, |view| view.missing_doubts.clone());
+        verify::add(&mut doubts, verify::by_their_names(source, &names, missing).await?);
         // One that is not attached is copied first.
         doubts.retain(|doubt| self.watcher.is_attached(&doubt.schema, &doubt.name));
         if doubts.is_empty() {

@@ -110,6 +110,19 @@ async fn carried(source: &Session, streams: &[Names]) -> Result<Vec<Doubt>, Erro
     Ok(carried.map(|t| Doubt { oid: t.oid, schema: t.schema, name: t.name, why: Why::RowsMissing, incident: None }).collect())
 }
 
+/// Those of these tables that the streams still carry, by the names that they have now: they may have been dropped or renamed since.
+pub async fn by_their_names(source: &Session, streams: &[Names], doubts: Vec<Doubt>) -> Result<Vec<Doubt>, Error> {
+    if doubts.is_empty() {
+        return Ok(doubts);
+    }
+    let now: HashMap<u32, Doubt> = carried(source, streams).await?.into_iter().map(|table| (table.oid, table)).collect();
+    let named = |doubt: Doubt| {
+        let Doubt { schema, name, .. } = now.get(&doubt.oid)?;
+        Some(Doubt { schema: schema.clone(), name: name.clone(), ..doubt })
+    };
+    Ok(doubts.into_iter().filter_map(named).collect())
+}
+
 /// Adds tables that are not among the others.
 pub fn add(doubts: &mut Vec<Doubt>, more: impl IntoIterator<Item = Doubt>) {
     let mut known: std::collections::HashSet<u32> = doubts.iter().map(|doubt| doubt.oid).collect();
@@ -154,10 +167,11 @@ pub async fn doubts(
             Some(Doubt { oid, schema: row.get("schema"), name: row.get("name"), why, incident: None })
         })
         .collect();
+    let at: HashMap<u32, usize> = doubts.iter().enumerate().map(|(at, doubt)| (doubt.oid, at)).collect();
     for table in place.in_doubt().await.map_err(failed(looking))? {
         let version = Some(table.version);
-        if let Some(doubt) = doubts.iter_mut().find(|doubt| doubt.oid == table.oid) {
-            doubt.incident = version;
+        if let Some(at) = at.get(&table.oid) {
+            doubts[*at].incident = version;
         } else {
             let why = Why::Incident(table.incident);
             doubts.push(Doubt { oid: table.oid, schema: table.schema, name: table.name, why, incident: version });
