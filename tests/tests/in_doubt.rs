@@ -148,6 +148,28 @@ async fn a_column_whose_values_each_side_has_made_for_itself_is_not_called_equal
 }
 
 #[tokio::test]
+async fn a_table_in_doubt_that_is_renamed_on_both_sides_is_proved_by_its_new_name() -> Result<()> {
+    let pair = loaded(15, "CREATE TABLE made (id integer PRIMARY KEY); INSERT INTO made SELECT generate_series(1, 20)").await?;
+    let mut controller = Controller::started(&pair.config())?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    let change = "ALTER TABLE made ADD COLUMN u uuid DEFAULT gen_random_uuid()";
+    pair.source.run(DATABASE, change).await?;
+    pair.destination.run(DATABASE, change).await?;
+    controller.wait_for(&pair.destination, &different("public.made"), READY_LIMIT).await?;
+    let rename = "ALTER TABLE made RENAME TO named";
+    pair.source.run(DATABASE, rename).await?;
+    pair.destination.run(DATABASE, rename).await?;
+    controller.wait_for(&pair.destination, &different("public.named"), READY_LIMIT).await?;
+    // The stream carries this.
+    pair.source.run(DATABASE, "UPDATE named SET u = md5(id::text)::uuid").await?;
+    let over = "(SELECT count(*) = 0 FROM migrator.carried_table WHERE doubt IS NOT NULL)";
+    controller.wait_for(&pair.destination, over, READY_LIMIT).await?;
+    controller.wait_until_ready(&pair.destination, MAPPING, READY_LIMIT).await?;
+    controller.must(&["cutover", MAPPING]).await?;
+    compare::equal(&pair.source, &pair.destination, DATABASE).await.map(drop)
+}
+
+#[tokio::test]
 async fn a_partition_detached_on_the_source_alone_is_not_called_equal() -> Result<()> {
     let tables = "CREATE TABLE root (id integer NOT NULL) PARTITION BY RANGE (id);
                   CREATE TABLE low PARTITION OF root FOR VALUES FROM (0) TO (100); CREATE TABLE high PARTITION OF root FOR VALUES FROM (100) TO (200);

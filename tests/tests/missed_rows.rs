@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pg_migrator_tests::controller::CONTROL;
-use pg_migrator_tests::pair::{MAPPING, READY_LIMIT};
+use pg_migrator_tests::pair::{MAPPING, READY_LIMIT, drained};
 use pg_migrator_tests::{Cluster, Controller, Error, Pair, Result, compare};
 
 const DATABASE: &str = "shared";
@@ -39,9 +39,11 @@ fn told(severity: &str, reason: &str) -> String {
 async fn keep_writing(source: &Cluster, go_on: &AtomicBool) -> Result<()> {
     while go_on.load(Ordering::Relaxed) {
         let Ok(client) = source.connect(DATABASE).await else { continue };
-        let write = "UPDATE busy SET t = clock_timestamp()::text WHERE id = 100;
-                     UPDATE log SET t = clock_timestamp()::text WHERE n = 10; INSERT INTO log VALUES (1000, 'more')";
+        let write = "UPDATE busy SET t = clock_timestamp()::text WHERE id = 100";
+        let log = "UPDATE log SET t = clock_timestamp()::text WHERE n = 10; INSERT INTO log VALUES (1000, 'more')";
         while go_on.load(Ordering::Relaxed) && client.batch_execute(write).await.is_ok() {
+            // It is dropped in the end.
+            client.batch_execute(log).await.ok();
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -80,6 +82,11 @@ async fn a_row_put_back_by_hand_otherwise_in_a_busy_table_is_refused_within_the_
         controller.wait_for(destination, &busy, READY_LIMIT).await?;
         let counted = "EXISTS (SELECT FROM migrator.cutover_checks WHERE name = 'proved_equal' AND ok AND detail LIKE '%could not be compared%public.busy%')";
         controller.wait_for(destination, counted, READY_LIMIT).await?;
+        // One that was not forgotten and is gone can't be compared by anybody.
+        controller.wait_for(destination, &told("warning", "within the block of the cutover%public.log"), READY_LIMIT).await?;
+        source.run(DATABASE, "DROP TABLE log").await?;
+        drained(source).await?;
+        destination.run(DATABASE, "DROP TABLE log").await?;
         controller.wait_until_ready(destination, MAPPING, READY_LIMIT).await?;
         let blocks = "SELECT count(*) FROM migrator.side_effects WHERE kind = 'write_block'";
         assert_eq!(destination.value(CONTROL, blocks).await?, "0");

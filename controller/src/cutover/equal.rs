@@ -74,7 +74,9 @@ async fn doubts(context: &Context, candidate: &Candidate) -> Result<Vec<Doubt>, 
     let Context { control, mapping, .. } = context;
     let found = verify::doubts(&candidate.source, control, mapping, &candidate.name, &candidate.names).await;
     let mut doubts = found.map_err(comparing(candidate))?;
-    verify::add(&mut doubts, context.board.database(&candidate.name, |view| view.missing_doubts.clone()));
+    let missing = context.board.database(&candidate.name, |view| view.missing_doubts.clone());
+    let missing = verify::by_their_names(&candidate.source, &candidate.names, missing).await;
+    verify::add(&mut doubts, missing.map_err(comparing(candidate))?);
     Ok(doubts)
 }
 

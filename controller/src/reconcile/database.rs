@@ -18,6 +18,7 @@ use crate::plan::Plan;
 use crate::postgres::{self, Session, retry};
 use crate::provision::{carry, label_provider, schema};
 use crate::stream::{Names, money, publication, resync, slot, subscription};
+use crate::verify::carried::InDoubt;
 use crate::{beside, object, verify};
 
 /// A table that failed is tried again after this long.
@@ -409,10 +410,10 @@ impl Database {
                 source,
                 destination,
             };
-            let in_doubt = self.watcher.in_doubt().to_vec();
+            let in_doubt: HashSet<_> = self.watcher.in_doubt().iter().map(InDoubt::state).collect();
             let outcome = self.watcher.tick(&stream, open).await.map_err(Error::doing("watching the stream"))?;
             self.in_step = self.watcher.in_step();
-            if self.watcher.in_doubt().iter().any(|table| !in_doubt.contains(table)) {
+            if self.watcher.in_doubt().iter().any(|table| !in_doubt.contains(&table.state())) {
                 self.prove_at_once();
             }
             let paused = *self.mode.borrow() == Mode::Paused;

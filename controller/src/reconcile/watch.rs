@@ -204,7 +204,7 @@ impl Watcher {
         // Nobody is told that all is ready by what the schemas were a while ago.
         let look = slow || !self.leaves_alone && self.catalogs.is_due(now);
         let changed = if look { self.catalogs.look(source, destination).await? } else { None };
-        let compare = slow || changed.is_some();
+        let compare = slow || changed.is_some() || self.has_forked;
         let look_at_tables = compare || !self.in_step() || self.states.is_empty();
         if look_at_tables {
             let mut states = HashMap::new();
@@ -229,7 +229,8 @@ impl Watcher {
                 let (ours, theirs) = drift::without(&ours, &theirs, &others);
                 drift::differences(&ours, &theirs, &self.states, &tables(true))
             };
-            if changed.is_some() {
+            // All that is written down is in doubt after a fork, also tables that are gone.
+            if changed.is_some() || self.has_forked {
                 let is_attached = |schema: &str, name: &str| self.is_attached(schema, name);
                 place.look(source, names, &theirs, is_attached).await?;
             }

@@ -14,6 +14,15 @@ const TRIES: u32 = 5;
 /// … and so long at a time, since whoever comes after us on that table waits behind us.
 const LOCK_TIMEOUT: &str = "300ms";
 
+/// How a lock on tables of the source is tried for.
+#[derive(Debug, Clone, Copy)]
+enum Lock {
+    /// Only if nobody has to be waited for: while one of many is waited for, the others are locked already, and whoever writes to them waits.
+    AtOnce,
+    /// So many times, each for [`LOCK_TIMEOUT`].
+    Tries(u32),
+}
+
 /// When tables may enter a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entering {
@@ -42,7 +51,7 @@ pub(super) async fn add<'t>(
 ) -> Result<Added<'t>, tokio_postgres::Error> {
     let mut added = Added::default();
     for chunk in tables.chunks(200) {
-        match add_all(source, publication, chunk, entering, 1).await {
+        match add_all(source, publication, chunk, entering, Lock::AtOnce).await {
             Ok(()) => continue,
             Err(error) if retry::is_transient(&error) && !is_locked(&error) => return Err(error),
             // One of them is in use or not to be published: find out which, and publish the others.
@@ -51,7 +60,7 @@ pub(super) async fn add<'t>(
         for table in chunk {
             // Nobody waits for several.
             let tries = if added.locked.is_empty() { TRIES } else { 1 };
-            match add_all(source, publication, &[table], entering, tries).await {
+            match add_all(source, publication, &[table], entering, Lock::Tries(tries)).await {
                 Ok(()) => {}
                 Err(error) if is_locked(&error) => added.locked.push(table),
                 Err(error) if retry::is_transient(&error) => return Err(error),
@@ -67,7 +76,7 @@ async fn add_all(
     publication: &str,
     tables: &[&Table],
     entering: Entering,
-    tries: u32,
+    lock: Lock,
 ) -> Result<(), tokio_postgres::Error> {
     let list: Vec<String> = tables.iter().map(|t| format!("ONLY {}", t.sql_name())).collect();
     let list = list.join(", ");
@@ -75,7 +84,11 @@ async fn add_all(
     match entering {
         Entering::AtOnce => source.batch_execute(&add).await,
         Entering::WhenNobodyWrites => {
-            let statements = format!("LOCK TABLE {list} IN SHARE ROW EXCLUSIVE MODE; {add}");
+            let (wait, tries) = match lock {
+                Lock::AtOnce => (" NOWAIT", 1),
+                Lock::Tries(tries) => ("", tries),
+            };
+            let statements = format!("LOCK TABLE {list} IN SHARE ROW EXCLUSIVE MODE{wait}; {add}");
             let what = tables.first().map(|table| table.label()).unwrap_or_default();
             without_queueing(source, &statements, &what, tries).await
         }

@@ -112,6 +112,8 @@ struct Now {
 /// What is written down of a table.
 #[derive(Debug)]
 struct Known {
+    schema: String,
+    name: String,
     /// OID of the table on the destination that it was copied into.
     destination: u32,
     facts: Facts,
@@ -233,12 +235,14 @@ impl Place<'_> {
         let rows = self
             .control
             .query(
-                "SELECT table_oid, destination_oid, file, published, columns, attributes, doubt FROM migrator.carried_table
+                "SELECT table_oid, schema, name, destination_oid, file, published, columns, attributes, doubt FROM migrator.carried_table
                  WHERE mapping = $1 AND database = $2",
                 &[&self.mapping, &self.database],
             )
             .await?;
         let known = |row: &Row| Known {
+            schema: row.get("schema"),
+            name: row.get("name"),
             destination: row.get("destination_oid"),
             facts: Facts::of(row),
             doubt: row.get::<_, Option<&str>>("doubt").map(Incident::parse),
@@ -267,7 +271,7 @@ impl Place<'_> {
                 &[&self.mapping, &self.database, &left],
             )
             .await?;
-        let mut happened = Vec::new();
+        let (mut happened, mut renamed) = (Vec::new(), Vec::new());
         for table in now.into_iter().filter(|table| is_attached(&table.schema, &table.name)) {
             let Some(oid) = there.get(&(table.schema.as_str(), table.name.as_str())).copied() else { continue };
             let before = known.get(&table.oid);
@@ -281,9 +285,31 @@ impl Place<'_> {
                 // What was worse before is so still.
                 let worst = before.and_then(|known| known.doubt).map_or(incident, |doubt| doubt.max(incident));
                 happened.push((table, oid, Some(worst)));
+            } else if before.is_some_and(|known| (&known.schema, &known.name) != (&table.schema, &table.name)) {
+                renamed.push(table);
             }
         }
+        if !renamed.is_empty() {
+            self.rename(&renamed).await?;
+        }
         if happened.is_empty() { Ok(()) } else { self.write(&happened).await }
+    }
+
+    /// Writes down the names that tables have got on both sides: they are compared by them. A comparison that began by the old ones may have
+    /// read other tables, and proves nothing.
+    async fn rename(&self, tables: &[Now]) -> Result<(), tokio_postgres::Error> {
+        let oids: Vec<u32> = tables.iter().map(|now| now.oid).collect();
+        let schemas: Vec<&str> = tables.iter().map(|now| now.schema.as_str()).collect();
+        let names: Vec<&str> = tables.iter().map(|now| now.name.as_str()).collect();
+        self.control
+            .execute(
+                "UPDATE migrator.carried_table c SET schema = u.schema, name = u.name, version = c.version + 1
+                 FROM unnest($3::oid[], $4::text[], $5::text[]) AS u (table_oid, schema, name)
+                 WHERE c.mapping = $1 AND c.database = $2 AND c.table_oid = u.table_oid",
+                &[&self.mapping, &self.database, &oids, &schemas, &names],
+            )
+            .await
+            .map(drop)
     }
 
     /// The tables that something has happened to.
@@ -394,6 +420,11 @@ fn finding(incident: Incident, database: &str, object: String, reason: String, c
 }
 
 impl InDoubt {
+    /// What changes when something more has happened to it.
+    pub fn state(&self) -> (u32, Incident, i32) {
+        (self.oid, self.incident, self.version)
+    }
+
     fn label(&self) -> String {
         format!("{}.{}", self.schema, self.name)
     }
@@ -408,7 +439,7 @@ mod tests {
     }
 
     fn known() -> Known {
-        Known { destination: 5, facts: facts(), doubt: None }
+        Known { schema: "s".into(), name: "t".into(), destination: 5, facts: facts(), doubt: None }
     }
 
     #[test]

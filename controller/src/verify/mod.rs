@@ -110,6 +110,19 @@ async fn carried(source: &Session, streams: &[Names]) -> Result<Vec<Doubt>, Erro
     Ok(carried.map(|t| Doubt { oid: t.oid, schema: t.schema, name: t.name, why: Why::RowsMissing, incident: None }).collect())
 }
 
+/// Those of these tables that the streams still carry, by the names that they have now: they may have been dropped or renamed since.
+pub async fn by_their_names(source: &Session, streams: &[Names], doubts: Vec<Doubt>) -> Result<Vec<Doubt>, Error> {
+    if doubts.is_empty() {
+        return Ok(doubts);
+    }
+    let now: HashMap<u32, Doubt> = carried(source, streams).await?.into_iter().map(|table| (table.oid, table)).collect();
+    let named = |doubt: Doubt| {
+        let Doubt { schema, name, .. } = now.get(&doubt.oid)?;
+        Some(Doubt { schema: schema.clone(), name: name.clone(), ..doubt })
+    };
+    Ok(doubts.into_iter().filter_map(named).collect())
+}
+
 /// Adds tables that are not among the others.
 pub fn add(doubts: &mut Vec<Doubt>, more: impl IntoIterator<Item = Doubt>) {
     let mut known: std::collections::HashSet<u32> = doubts.iter().map(|doubt| doubt.oid).collect();
@@ -154,10 +167,11 @@ pub async fn doubts(
             Some(Doubt { oid, schema: row.get("schema"), name: row.get("name"), why, incident: None })
         })
         .collect();
+    let at: HashMap<u32, usize> = doubts.iter().enumerate().map(|(at, doubt)| (doubt.oid, at)).collect();
     for table in place.in_doubt().await.map_err(failed(looking))? {
         let version = Some(table.version);
-        if let Some(doubt) = doubts.iter_mut().find(|doubt| doubt.oid == table.oid) {
-            doubt.incident = version;
+        if let Some(at) = at.get(&table.oid) {
+            doubts[*at].incident = version;
         } else {
             let why = Why::Incident(table.incident);
             doubts.push(Doubt { oid: table.oid, schema: table.schema, name: table.name, why, incident: version });
@@ -218,7 +232,7 @@ impl Difference {
 }
 
 /// What a comparison found.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Comparison {
     /// How many tables were equal.
     pub equal: usize,
@@ -228,6 +242,10 @@ pub struct Comparison {
     pub different: Vec<Difference>,
     /// Those that were being written to: never to be taken for equal.
     pub undecided: Vec<String>,
+    /// Whether something had happened to one of those, so that it stays in doubt until it is compared again.
+    pub leaves_doubt: bool,
+    /// Those that a server refused to read, and why: never to be taken for equal either.
+    pub refused: Vec<(String, Error)>,
     /// How long reading all of them once took, on the slower side.
     pub seconds: f64,
 }
@@ -294,30 +312,50 @@ impl Pair {
     }
 
     /// Compares while everybody writes: the source's rows, then, when all that was committed before has been applied, the destination's;
-    /// where they differ and the source's are still the same, the tables do.
+    /// where they differ and the source's are still the same, the tables do. All must be readable.
     pub async fn compare(&self, streams: &[Names], doubts: Vec<Doubt>) -> Result<Comparison, Error> {
+        let mut comparison = self.compare_what_can_be(streams, doubts).await?;
+        if comparison.refused.is_empty() { Ok(comparison) } else { Err(comparison.refused.swap_remove(0).1) }
+    }
+
+    /// The same, where what a server refuses of one table is no reason to know nothing of the others.
+    pub async fn compare_what_can_be(&self, streams: &[Names], doubts: Vec<Doubt>) -> Result<Comparison, Error> {
         let mut comparison = Comparison::default();
         let (mut reading, mut reading_there) = (Duration::ZERO, Duration::ZERO);
         let mut read = Vec::with_capacity(doubts.len());
         for doubt in doubts {
-            let statement = self.statement(&doubt).await?;
+            let statement = match self.statement(&doubt).await {
+                Ok(statement) => statement,
+                Err(error) => {
+                    comparison.refuse(&doubt, error)?;
+                    continue;
+                }
+            };
             let began = Instant::now();
-            let ours = self.source(&statement).await?;
+            let ours = self.source(&statement).await;
             reading += began.elapsed();
-            read.push((doubt, statement, ours));
+            match ours {
+                Ok(ours) => read.push((doubt, statement, ours)),
+                Err(error) => comparison.refuse(&doubt, error)?,
+            }
         }
         if !self.has_caught_up(streams).await? {
-            comparison.undecided = read.iter().map(|(doubt, ..)| doubt.label()).collect();
+            read.iter().for_each(|(doubt, ..)| comparison.leave(doubt));
             return Ok(comparison);
         }
         for (doubt, statement, ours) in read {
             let began = Instant::now();
-            let theirs = self.destination(&statement).await?;
+            let theirs = self.destination(&statement).await;
             reading_there += began.elapsed();
-            if theirs == ours || self.source(&statement).await? == ours {
-                comparison.note(doubt, &ours, &theirs);
-            } else {
-                comparison.undecided.push(doubt.label());
+            let told = match theirs {
+                Ok(theirs) if theirs == ours => Ok((theirs, true)),
+                Ok(theirs) => self.source(&statement).await.map(|again| (theirs, again == ours)),
+                Err(error) => Err(error),
+            };
+            match told {
+                Ok((theirs, true)) => comparison.note(doubt, &ours, &theirs),
+                Ok((_, false)) => comparison.leave(&doubt),
+                Err(error) => comparison.refuse(&doubt, error)?,
             }
         }
         comparison.seconds = reading.max(reading_there).as_secs_f64();
@@ -345,6 +383,22 @@ impl Pair {
 }
 
 impl Comparison {
+    fn leave(&mut self, doubt: &Doubt) {
+        self.leaves_doubt |= doubt.incident.is_some();
+        self.undecided.push(doubt.label());
+    }
+
+    /// A table that can't be read is left out, unless nothing can be read any more, or somebody has locked it: who is told then.
+    fn refuse(&mut self, doubt: &Doubt, error: Error) -> Result<(), Error> {
+        match error {
+            Error::Statement { ref source, .. } if !retry::is_loss_of_session(source) => {
+                self.refused.push((doubt.label(), error));
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+
     fn note(&mut self, doubt: Doubt, ours: &Digest, theirs: &Digest) {
         if ours == theirs {
             self.equal += 1;
