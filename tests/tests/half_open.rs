@@ -55,7 +55,7 @@ async fn a_comparison_whose_answer_went_astray_is_given_up_within_a_minute() -> 
     source.run("small", "UPDATE one SET t = 'y' WHERE id = 5").await?;
     let waits = "EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'pg-migrator/%' AND wait_event_type = 'Lock'
                                 AND query LIKE '%FROM ONLY%two%')";
-    until(source, "postgres", waits, Duration::from_secs(20)).await?;
+    until(source, "postgres", waits, READY_LIMIT).await?;
     to_source.silence();
     // The server answers, and its answer arrives nowhere.
     rows(&locker, "ROLLBACK").await?;
