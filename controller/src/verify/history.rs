@@ -93,7 +93,8 @@ const APPLIED: &str = "
     WHERE s.oid = ANY ($1)";
 const SLOTS: &str = "
     SELECT COALESCE(bool_and((pg_catalog.to_jsonb(s) ->> 'failover')::boolean), false) AS failover,
-           COALESCE(max(s.confirmed_flush_lsn), '0/0') AS confirmed
+           -- max(pg_lsn) is there since 13.
+           COALESCE((array_agg(s.confirmed_flush_lsn ORDER BY s.confirmed_flush_lsn DESC NULLS LAST))[1], '0/0') AS confirmed
     FROM pg_catalog.pg_replication_slots s
     WHERE s.slot_name::text = ANY ($1)";
 
