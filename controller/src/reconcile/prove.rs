@@ -11,14 +11,19 @@ use super::stall::naming_lockers;
 use crate::monitor::readiness::Proof;
 use crate::verify::carried::Place;
 use crate::verify::history::Seen;
-use crate::verify::{self, Comparison};
+use crate::verify::{self, Comparison, Difference};
 
 /// They are compared again after this long …
 const EVERY: Duration = Duration::from_mins(1);
 /// … and after so many times as long as the last time took.
 const SHARE: u32 = 20;
+/// … but no longer than this while a table stays in doubt for it: what something has happened to is not left alone for days.
+const LONGEST_IN_DOUBT: Duration = Duration::from_mins(10);
 /// What was found different, or could not be compared, is looked at again after this long at least.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// What cures a comparison that a server refuses.
+const MEND: &str = "mend what the message names: it is tried again by itself";
 
 type Compared = Result<Comparison, verify::Error>;
 
@@ -67,8 +72,9 @@ impl Database {
         }
         let compare = async move {
             let _seat = context.gentle.room.seats(1).await;
-            let comparing =
-                async { verify::Pair::open(&context.source, &context.destination, &name).await?.compare(&names, doubts).await };
+            let comparing = async {
+                verify::Pair::open(&context.source, &context.destination, &name).await?.compare_what_can_be(&names, doubts).await
+            };
             let compared = naming_lockers(&context, &name, |by| verify::Error::Locked { by }, Box::pin(comparing)).await?;
             let place = Place { control: &context.control, mapping: &context.mapping, database: &name };
             // While a stream leaves out what comes, nothing is over.
@@ -86,13 +92,11 @@ impl Database {
         let (context, name) = (self.context.clone(), self.name.clone());
         let (proof, findings, pause) = match compared {
             Ok(found) => {
-                let pause = if found.different.is_empty() { EVERY } else { AGAIN_AFTER };
                 let findings = found.different.iter().map(|d| d.finding(&context.mapping, &name)).collect();
-                (proof(found, &context.mapping, &name), findings, pause.max(Duration::from_secs_f64(found.seconds) * SHARE))
+                (proof(found, &context.mapping, &name), findings, pause(found))
             }
             Err(error) => {
-                let fix = "mend what the message names: it is tried again by itself".to_owned();
-                (Proof { troubles: vec![error.to_string()], fix, ..Proof::default() }, Vec::new(), AGAIN_AFTER)
+                (Proof { troubles: vec![error.to_string()], fix: MEND.to_owned(), ..Proof::default() }, Vec::new(), AGAIN_AFTER)
             }
         };
         context.board.set_findings(&name, "proof", findings);
@@ -113,10 +117,18 @@ impl Database {
     }
 }
 
+/// How long after a comparison the next one begins.
+fn pause(found: &Comparison) -> Duration {
+    let settled = found.different.is_empty() && found.refused.is_empty();
+    let share = Duration::from_secs_f64(found.seconds) * SHARE;
+    let share = if found.leaves_doubt || !found.refused.is_empty() { share.min(LONGEST_IN_DOUBT) } else { share };
+    share.max(if settled { EVERY } else { AGAIN_AFTER })
+}
+
 /// What a comparison says about a switch.
 fn proof(found: &Comparison, mapping: &str, database: &str) -> Proof {
     let (equal, undecided) = (found.equal, found.undecided.len());
-    let detail = if equal + undecided + found.different.len() == 0 {
+    let detail = if equal + undecided + found.different.len() + found.refused.len() == 0 {
         "the stream carries every change of every table".to_owned()
     } else {
         let undecided = if undecided == 0 {
@@ -130,10 +142,12 @@ fn proof(found: &Comparison, mapping: &str, database: &str) -> Proof {
             found.seconds
         )
     };
+    let refused = found.refused.iter().map(|(table, error)| format!("{table} could not be compared: {error}"));
+    let cure = found.different.first().map(|d| d.fix(mapping, database));
     Proof {
         compared: true,
-        troubles: found.different.iter().map(verify::Difference::words).collect(),
-        fix: found.different.first().map(|d| d.fix(mapping, database)).unwrap_or_default(),
+        troubles: found.different.iter().map(Difference::words).chain(refused).collect(),
+        fix: cure.or_else(|| (!found.refused.is_empty()).then(|| MEND.to_owned())).unwrap_or_default(),
         detail,
     }
 }
@@ -141,7 +155,23 @@ fn proof(found: &Comparison, mapping: &str, database: &str) -> Proof {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::{Difference, Doubt, Why};
+    use crate::verify::{Doubt, Error, Why};
+
+    #[test]
+    fn what_stays_in_doubt_is_compared_again_soon_however_long_it_takes() {
+        let hours = |leaves_doubt| Comparison { seconds: 5.0 * 3600.0, leaves_doubt, ..Comparison::default() };
+        assert_eq!(pause(&hours(false)), Duration::from_hours(100), "it is a load");
+        assert_eq!(pause(&hours(true)), LONGEST_IN_DOUBT);
+        assert_eq!(pause(&Comparison { leaves_doubt: true, ..Comparison::default() }), EVERY);
+    }
+
+    #[test]
+    fn what_could_not_be_compared_keeps_a_switch_back() {
+        let refused = vec![("a.log".to_owned(), Error::Locked { by: "nobody".into() })];
+        let told = proof(&Comparison { equal: 3, refused, ..Comparison::default() }, "m", "d");
+        assert!(told.troubles[0].starts_with("a.log could not be compared: ") && told.fix == MEND, "{told:?}");
+        assert!(told.detail.contains("3 are equal"), "{}", told.detail);
+    }
 
     #[test]
     fn what_is_undecided_is_told_and_what_differs_is_cured() {

@@ -232,7 +232,7 @@ impl Difference {
 }
 
 /// What a comparison found.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Comparison {
     /// How many tables were equal.
     pub equal: usize,
@@ -242,6 +242,10 @@ pub struct Comparison {
     pub different: Vec<Difference>,
     /// Those that were being written to: never to be taken for equal.
     pub undecided: Vec<String>,
+    /// Whether something had happened to one of those, so that it stays in doubt until it is compared again.
+    pub leaves_doubt: bool,
+    /// Those that a server refused to read, and why: never to be taken for equal either.
+    pub refused: Vec<(String, Error)>,
     /// How long reading all of them once took, on the slower side.
     pub seconds: f64,
 }
@@ -308,30 +312,52 @@ impl Pair {
     }
 
     /// Compares while everybody writes: the source's rows, then, when all that was committed before has been applied, the destination's;
-    /// where they differ and the source's are still the same, the tables do.
+    /// where they differ and the source's are still the same, the tables do. All must be readable.
     pub async fn compare(&self, streams: &[Names], doubts: Vec<Doubt>) -> Result<Comparison, Error> {
+        let mut comparison = self.compare_what_can_be(streams, doubts).await?;
+        if comparison.refused.is_empty() { Ok(comparison) } else { Err(comparison.refused.swap_remove(0).1) }
+    }
+
+    /// The same, where what a server refuses of one table is no reason to know nothing of the others.
+    pub async fn compare_what_can_be(&self, streams: &[Names], doubts: Vec<Doubt>) -> Result<Comparison, Error> {
         let mut comparison = Comparison::default();
         let (mut reading, mut reading_there) = (Duration::ZERO, Duration::ZERO);
         let mut read = Vec::with_capacity(doubts.len());
         for doubt in doubts {
-            let statement = self.statement(&doubt).await?;
+            let statement = match self.statement(&doubt).await {
+                Ok(statement) => statement,
+                Err(error) => {
+                    comparison.refuse(&doubt, error)?;
+                    continue;
+                }
+            };
             let began = Instant::now();
-            let ours = self.source(&statement).await?;
+            let ours = self.source(&statement).await;
             reading += began.elapsed();
-            read.push((doubt, statement, ours));
+            match ours {
+                Ok(ours) => read.push((doubt, statement, ours)),
+                Err(error) => comparison.refuse(&doubt, error)?,
+            }
         }
         if !self.has_caught_up(streams).await? {
-            comparison.undecided = read.iter().map(|(doubt, ..)| doubt.label()).collect();
+            for (doubt, ..) in &read {
+                comparison.leave(doubt);
+            }
             return Ok(comparison);
         }
         for (doubt, statement, ours) in read {
             let began = Instant::now();
-            let theirs = self.destination(&statement).await?;
+            let theirs = self.destination(&statement).await;
             reading_there += began.elapsed();
-            if theirs == ours || self.source(&statement).await? == ours {
-                comparison.note(doubt, &ours, &theirs);
-            } else {
-                comparison.undecided.push(doubt.label());
+            let told = match theirs {
+                Ok(theirs) if theirs == ours => Ok((theirs, true)),
+                Ok(theirs) => self.source(&statement).await.map(|again| (theirs, again == ours)),
+                Err(error) => Err(error),
+            };
+            match told {
+                Ok((theirs, true)) => comparison.note(doubt, &ours, &theirs),
+                Ok((_, false)) => comparison.leave(&doubt),
+                Err(error) => comparison.refuse(&doubt, error)?,
             }
         }
         comparison.seconds = reading.max(reading_there).as_secs_f64();
@@ -359,6 +385,22 @@ impl Pair {
 }
 
 impl Comparison {
+    fn leave(&mut self, doubt: &Doubt) {
+        self.leaves_doubt |= doubt.incident.is_some();
+        self.undecided.push(doubt.label());
+    }
+
+    /// A table that can't be read is left out, unless nothing can be read any more, or somebody has locked it: who is told then.
+    fn refuse(&mut self, doubt: &Doubt, error: Error) -> Result<(), Error> {
+        match error {
+            Error::Statement { ref source, .. } if !retry::is_loss_of_session(source) => {
+                self.refused.push((doubt.label(), error));
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+
     fn note(&mut self, doubt: Doubt, ours: &Digest, theirs: &Digest) {
         if ours == theirs {
             self.equal += 1;
