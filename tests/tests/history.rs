@@ -67,14 +67,17 @@ async fn told_and_cured(mut controller: Controller, pair: &Pair) -> Result<()> {
 
 #[tokio::test]
 async fn a_destination_put_back_to_an_earlier_copy_is_not_taken_for_one_in_step() -> Result<()> {
-    let (mut pair, controller) = streaming(15).await?;
+    let (mut pair, mut controller) = streaming(15).await?;
     cut(&pair.destination).await?;
     let earlier = pair.destination.data().with_extension("earlier");
     copy(&pair.destination.data(), &earlier)?;
     pair.destination.start_again().await?;
     pair.source.run(DATABASE, "INSERT INTO lost VALUES (2)").await?;
     drained(&pair.source).await?;
-    // The controller has seen that it was applied.
+    // The controller, which may not have found the destination for a while, has seen that it was applied.
+    let now = pair.destination.value("postgres", "SELECT clock_timestamp()").await?;
+    let looked = format!("(SELECT max(updated_at) > '{now}' FROM migrator.mappings)");
+    controller.wait_for(&pair.destination, &looked, MINUTE).await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     cut(&pair.destination).await?;
     put_back(&pair.destination, &earlier)?;
