@@ -340,7 +340,9 @@ impl Pair {
             }
         }
         if !self.has_caught_up(streams).await? {
-            read.iter().for_each(|(doubt, ..)| comparison.leave(doubt));
+            for (doubt, ..) in &read {
+                comparison.leave(doubt);
+            }
             return Ok(comparison);
         }
         for (doubt, statement, ours) in read {
